@@ -1,0 +1,170 @@
+"""Command line: `python -m slimgen SYSTEM.STAGE --settings JSON --out DIR --NAME PATH ...`.
+
+Every stage of the workflow runs and debugs by hand through this door, without Snakemake.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import importlib
+import inspect
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from slimgen.config.run import STAGES, ConfigError, load, parse_settings, stage_settings
+from slimgen.data.files import digest, write_json
+from slimgen.tracking.code_digest import code_digest
+from slimgen.training.job import EXIT_STOPPED, Job, StageError, Stopped, describe
+
+SHARED = ("data", "classifier", "teacher", "evaluation")
+
+
+def stage_module(stage: str) -> str:
+    """Return the full module name of a stage: `dbnas.search` -> slimgen.systems.dbnas.search."""
+    system = stage.split(".")[0]
+    room = "slimgen.systems.shared" if system in SHARED else "slimgen.systems"
+    return f"{room}.{stage}"
+
+
+def collapse(name: str, paths: list[Path]) -> Path:
+    """Return the one path meant by several files: their folder (a saved model is two files)."""
+    missing = [path for path in paths if not path.exists()]
+    if missing:
+        raise StageError(f"--{name}: {missing[0]} does not exist")
+    if len(paths) == 1:
+        return paths[0]
+    folders = {path.parent for path in paths}
+    if len(folders) > 1:
+        raise StageError(f"--{name}: the files lie in different folders: {sorted(map(str, folders))}")
+    return folders.pop()
+
+
+def input_digest(paths: list[Path]) -> str:
+    """Return a digest over the names and bytes of the input files (of a folder: all its files)."""
+    sha = hashlib.sha256()
+    for path in paths:
+        files = sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]
+        for file in files:
+            sha.update(f"{file.name} {digest(file)}\n".encode())
+    return sha.hexdigest()
+
+
+def default_state(out: Path) -> Path:
+    """Return the state folder of an output folder: results/RUN/... -> runs/RUN/..."""
+    parts = out.parts
+    if "results" in parts:
+        at = len(parts) - 1 - parts[::-1].index("results")
+        return Path(*parts[:at], "runs", *parts[at + 1 :])
+    return out.with_name(out.name + ".state")
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the options that every stage has."""
+    parser = argparse.ArgumentParser(
+        prog="python -m slimgen",
+        description="Run one stage by hand. Stages: " + ", ".join(STAGES) + ".",
+        epilog="Every input of the stage is an option of its own, for example --teacher FOLDER.",
+    )
+    parser.add_argument("stage", metavar="SYSTEM.STAGE", choices=list(STAGES))
+    parser.add_argument("--settings", default="{}", help="the stage's settings that differ from the defaults, JSON")
+    parser.add_argument("--config", type=Path, help="take the settings from this config file instead")
+    parser.add_argument("--variant", help="with --config: the variant of the stage")
+    parser.add_argument("--out", type=Path, required=True, help="folder that receives the outputs")
+    parser.add_argument("--state", type=Path, help="folder of the resumable state (default: runs/...)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
+    parser.add_argument("--budget-minutes", type=float, help="save and exit 75 when this time is spent")
+    return parser
+
+
+def find_device(name: str) -> str:
+    """Return the torch device meant by `auto`: a GPU where there is one."""
+    if name != "auto":
+        return name
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def run_stage(argv: list[str]) -> None:
+    """Parse the command line, run the stage, write its settings and logs, delete its state."""
+    parser = make_parser()
+    known, rest = parser.parse_known_args(argv)
+    if known.config is not None:
+        import yaml
+
+        config = load(yaml.safe_load(known.config.read_text()))
+        settings = stage_settings(config, known.stage, known.variant or config.dataset)
+    else:
+        settings = parse_settings(known.stage, known.settings)
+    module = importlib.import_module(stage_module(known.stage))
+    function = getattr(module, known.stage.split(".")[1])
+    inputs = parse_inputs(parser, function, rest)
+    code = code_digest(module.__name__)
+    seen = {name: input_digest(paths) for name, paths in inputs.items()}
+    complete = settings.model_dump(mode="json", by_alias=True)
+    job = Job(
+        stage=known.stage,
+        out=known.out,
+        state=known.state or default_state(known.out),
+        seed=known.seed,
+        device=find_device(known.device),
+        fingerprint=hashlib.sha256(
+            describe({"settings": complete, "inputs": seen, "code": code, "seed": known.seed}).encode()
+        ).hexdigest(),
+        code=code,
+        deadline=None if known.budget_minutes is None else time.monotonic() + 60 * known.budget_minutes,
+    )
+    job.install_signals()
+    with job.locked():
+        job.open_state()
+        known.out.mkdir(parents=True, exist_ok=True)
+        function(settings, job, **{name: collapse(name, paths) for name, paths in inputs.items()})
+        finish(job, complete)
+
+
+def parse_inputs(
+    parser: argparse.ArgumentParser, function: Any, rest: list[str]
+) -> dict[str, list[Path]]:
+    """Parse the stage's own inputs: the keyword-only arguments of its function."""
+    keywords = {
+        name: parameter
+        for name, parameter in inspect.signature(function).parameters.items()
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+    }
+    inputs = argparse.ArgumentParser(prog=parser.prog, add_help=False)
+    for name, parameter in keywords.items():
+        required = parameter.default is inspect.Parameter.empty
+        inputs.add_argument(f"--{name}", type=Path, nargs="+", required=required)
+    values = vars(inputs.parse_args(rest))
+    return {name: paths for name, paths in values.items() if paths is not None}
+
+
+def finish(job: Job, settings: dict[str, Any]) -> None:
+    """Move the logs beside the outputs, write settings.json, delete the state."""
+    write_json(job.out / "settings.json", {"stage": job.stage, "seed": job.seed, "code": job.code, "settings": settings})
+    for old in job.out.glob("events.out.tfevents.*"):
+        old.unlink()
+    for path in [*job.state.glob("log.jsonl"), *job.state.glob("events.out.tfevents.*")]:
+        shutil.copyfile(path, job.out / path.name)
+    job.close_state()
+
+
+def main() -> None:
+    """Run, and turn the project's own errors into one line and an exit code."""
+    try:
+        run_stage(sys.argv[1:])
+    except (ConfigError, StageError) as error:
+        print(f"slimgen: {error}", file=sys.stderr)
+        sys.exit(1)
+    except Stopped as stop:
+        print(f"slimgen: stopped ({stop.reason}); start it again to go on", file=sys.stderr)
+        sys.exit(EXIT_STOPPED)
+
+
+if __name__ == "__main__":
+    main()

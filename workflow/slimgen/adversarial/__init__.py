@@ -1,0 +1,1 @@
+"""Adversarial training: GAN losses, penalties, differentiable augmentation."""

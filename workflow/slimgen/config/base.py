@@ -1,0 +1,174 @@
+"""Building blocks of the typed configuration: strict models, stages with variants, common groups."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class Settings(BaseModel):
+    """An immutable group of settings; an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class StageSettings(Settings):
+    """What one stage reads, complete with defaults.
+
+    `revision` is raised when a default of the stage changes or its results change on purpose, so
+    that finished runs notice (defaults themselves are not tracked, only differences to them).
+    """
+
+    revision: int = Field(1, ge=1, description="Raise to rerun the stage on purpose.")
+
+
+class Variants(Settings):
+    """Mixin of a stage that exists in several variants, each a difference to the common settings.
+
+    In the file, the stage's own keys hold for every variant; `variants` maps a variant's name to
+    the keys in which it differs. `stage.variant(name)` gives the merged, validated settings.
+    """
+
+    variants: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="Name of a variant -> the keys in which it differs."
+    )
+
+    def variant(self, name: str) -> StageSettings:
+        """Return the complete settings of one variant.
+
+        Raises KeyError for a name that the config does not hold.
+        """
+        merged = deep_merge(self.model_dump(exclude={"variants"}, by_alias=True), self.variants[name])
+        return type(self).settings_type().model_validate(merged)
+
+    @classmethod
+    def settings_type(cls) -> type[StageSettings]:
+        """Return the plain settings class that this stage's variants are made of."""
+        return next(
+            base
+            for base in cls.__mro__[1:]
+            if issubclass(base, StageSettings) and not issubclass(base, Variants)
+        )
+
+    @model_validator(mode="after")
+    def _every_variant_is_valid(self) -> Variants:
+        for name in self.variants:
+            self.variant(name)
+        return self
+
+
+def deep_merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Return `base` with `changes` laid over it, group by group (lists are replaced whole)."""
+    merged = dict(base)
+    for key, value in changes.items():
+        old = merged.get(key)
+        merged[key] = deep_merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged
+
+
+class Runtime(Settings):
+    """How a stage computes on its device; `auto` takes what measured fastest there.
+
+    On a CPU `auto` means fp32, NCHW, eager; on a GPU bf16, channels_last, compiled
+    (`docs/gpu.md`, reference performance figures in `docs/performance.md`).
+    """
+
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    channels_last: Literal["auto"] | bool = "auto"
+    compile: Literal["auto"] | bool = "auto"
+    deterministic: bool = Field(False, description="Deterministic kernels on a GPU.")
+
+
+class Optimizer(Settings):
+    """Optimizer and learning-rate schedule."""
+
+    name: Literal["adam", "adamw", "radam"] = "adam"
+    lr: float = Field(2e-4, gt=0)
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = Field(1e-8, gt=0)
+    weight_decay: float = Field(0.0, ge=0)
+    warmup: int = Field(0, ge=0, description="Steps of linear warm-up.")
+    decay: Literal["constant", "cosine", "linear"] = "constant"
+    clip_norm: float | None = Field(None, gt=0, description="Gradient-norm clipping.")
+
+
+class Ema(Settings):
+    """Exponential moving average of the weights."""
+
+    decay: float = Field(0.9999, ge=0, lt=1)
+    warmup: bool = Field(False, description="decay_k = min(decay, (1 + k) / (10 + k)).")
+
+
+class Training(StageSettings):
+    """What every trained stage has."""
+
+    steps: int = Field(ge=1)
+    batch_size: int = Field(ge=1)
+    optimizer: Optimizer = Optimizer()
+    ema: Ema = Ema()
+    init_from: str | None = Field(
+        None, description="Folder of a finished model of the same shape to start from."
+    )
+    runtime: Runtime = Runtime()
+    log_every: int = Field(50, ge=1, description="Steps between two lines of log.jsonl.")
+    checkpoint_seconds: float = Field(
+        300.0, ge=0, description="Seconds between two checkpoints; 0 saves at every step."
+    )
+
+
+class Network(Settings):
+    """A diffusers UNet2DModel; the defaults are the CIFAR-10 DDPM (35,746,307 parameters)."""
+
+    block_out_channels: tuple[int, ...] = (128, 256, 256, 256)
+    layers_per_block: int = Field(2, ge=1)
+    attention: tuple[bool, ...] = Field(
+        (False, True, False, False), description="Self-attention per level, high to low resolution."
+    )
+    mid_attention: bool = True
+    attention_head_dim: int | None = Field(None, ge=1)
+    norm_num_groups: int = Field(32, ge=1)
+    norm_eps: float = Field(1e-6, gt=0)
+    dropout: float = Field(0.1, ge=0, lt=1)
+    flip_sin_to_cos: bool = False
+    freq_shift: int = 1
+    downsample_padding: int = Field(0, ge=0, le=1, description="0 pads (0, 1, 0, 1) as DDPM does.")
+
+    @model_validator(mode="after")
+    def _levels_agree(self) -> Network:
+        if len(self.attention) != len(self.block_out_channels):
+            raise ValueError(
+                f"attention has {len(self.attention)} entries and block_out_channels "
+                f"{len(self.block_out_channels)}; one entry per level is needed"
+            )
+        for channels in self.block_out_channels:
+            if channels % self.norm_num_groups:
+                raise ValueError(
+                    f"block_out_channels {channels} is not a multiple of norm_num_groups "
+                    f"{self.norm_num_groups}"
+                )
+        return self
+
+
+class NoiseSchedule(Settings):
+    """A variance-preserving noise schedule in discrete time."""
+
+    betas: Literal["linear", "cosine"] = "linear"
+    beta_start: float = Field(1e-4, gt=0, lt=1)
+    beta_end: float = Field(0.02, gt=0, lt=1)
+    num_train_timesteps: int = Field(1000, ge=2)
+
+
+class Sampling(Settings):
+    """Options shared by every sampler that is named as `ddim-50`, `ddpm-1000`, `dpm-20`, `dpmpp-20`."""
+
+    eta: float = Field(0.0, ge=0, le=1, description="DDIM: 0 deterministic, 1 ancestral.")
+    spacing: Literal["uniform", "quad", "quad_0.8"] = Field(
+        "uniform", description="DDIM timesteps; quad_0.8 is int(linspace(0, sqrt(0.8 T), S)**2)."
+    )
+    dpm_spacing: Literal["time_uniform", "logsnr", "time_quadratic"] = "time_uniform"
+    dpm_order: int = Field(3, ge=1, le=3)
+    log_snr_min: float | None = Field(
+        -5.1, description="DPM-Solver starts where the half log-SNR is not below this."
+    )
+    clip_denoised: bool = Field(False, description="Clip the predicted x0 to [-1, 1].")

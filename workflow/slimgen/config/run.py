@@ -1,0 +1,300 @@
+"""One configuration file is one run: the sections, the checks across sections, the error messages.
+
+`load(mapping)` is the only door: Snakefile, command line and tests come through it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from slimgen.config import act, dbnas, denoising_student
+from slimgen.config.base import Settings, StageSettings, Variants
+from slimgen.config.shared import ClassifierTrain, DataPrepare, Measure, Reference, TeacherTrain
+
+
+class ConfigError(ValueError):
+    """The configuration is wrong; the message names key path, value and what is allowed."""
+
+
+class Data(Settings):
+    """Data sets."""
+
+    prepare: DataPrepare = DataPrepare(variants={"digits": {}})
+
+
+class Classifier(Settings):
+    """Feature networks that the workflow trains."""
+
+    train: ClassifierTrain = ClassifierTrain()
+
+
+class Teacher(Settings):
+    """The diffusion model that others compress: trained here, or `from` a diffusers folder."""
+
+    train: TeacherTrain = TeacherTrain()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_belongs_to_train(cls, values: Any) -> Any:
+        """`teacher.from` is the short way to write `teacher.train.from`."""
+        if isinstance(values, dict) and "from" in values:
+            values = dict(values)
+            train = dict(values.get("train") or {})
+            train["from"] = values.pop("from")
+            values["train"] = train
+        return values
+
+
+class Evaluation(Settings):
+    """How every model is measured."""
+
+    reference: Reference = Reference()
+    measure: Measure = Measure()
+
+
+class Dbnas(Settings):
+    """Block-wise neural architecture search by distillation."""
+
+    supernet: dbnas.Supernet = dbnas.Supernet()
+    search: dbnas.Search = dbnas.Search()
+    student: dbnas.Student = dbnas.Student()
+
+
+class DenoisingStudent(Settings):
+    """A DDIM teacher distilled into one network evaluation."""
+
+    pairs: denoising_student.Pairs = denoising_student.Pairs()
+    student: denoising_student.Student = denoising_student.Student()
+
+
+class Act(Settings):
+    """Adversarial consistency training."""
+
+    student: act.Student = act.Student()
+
+
+class Tables(Settings):
+    """Rows of each table in their order; by default every row of the run."""
+
+    dbnas: tuple[str, ...] | None = None
+    denoising_student: tuple[str, ...] | None = None
+    act: tuple[str, ...] | None = None
+
+
+class Config(Settings):
+    """A whole run."""
+
+    run: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", description="Name; results/{run}/.")
+    seeds: tuple[int, ...] = Field((0,), min_length=1, description="List of seeds, or their number.")
+    dataset: str = Field(pattern=r"^[a-z0-9][a-z0-9_]*$", description="A variant of data.prepare.")
+    track_code: bool = Field(True, description="Edited code reruns the stages that use it.")
+    track: bool = Field(False, description="`make track` after a successful run.")
+    data: Data = Data()
+    classifier: Classifier = Classifier()
+    teacher: Teacher = Teacher()
+    evaluation: Evaluation = Evaluation()
+    dbnas: Dbnas | None = None
+    denoising_student: DenoisingStudent | None = None
+    act: Act | None = None
+    tables: Tables = Tables()
+    cpu_seconds: dict[str, float] = Field(
+        default_factory=dict,
+        description="Measured CPU-seconds per job, `stage/variant` -> seconds; read by tests and docs.",
+    )
+    minutes: float | None = Field(
+        None, gt=0, description="Promised wall time on two cores; the sum of cpu_seconds keeps to it."
+    )
+
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _number_of_seeds(cls, value: Any) -> Any:
+        if isinstance(value, bool) or (isinstance(value, int) and value < 1):
+            raise ValueError("at least one seed is needed")
+        return tuple(range(value)) if isinstance(value, int) else value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _dataset_variants(cls, values: Any) -> Any:
+        """Every stage whose variant is a data set has at least the run's data set."""
+        if not isinstance(values, dict) or not isinstance(values.get("dataset"), str):
+            return values
+        values = json.loads(json.dumps(values))
+        for section, stage in (
+            ("data", "prepare"),
+            ("classifier", "train"),
+            ("teacher", "train"),
+            ("evaluation", "reference"),
+        ):
+            group = values.setdefault(section, {})
+            if isinstance(group, dict) and isinstance(group.setdefault(stage, {}), dict):
+                variants = group[stage].setdefault("variants", {})
+                if isinstance(variants, dict):
+                    variants.setdefault(values["dataset"], {})
+        return values
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> Config:
+        check_names(self)
+        return self
+
+
+STAGES: dict[str, type[StageSettings]] = {
+    "data.prepare": DataPrepare.settings_type(),
+    "classifier.train": ClassifierTrain.settings_type(),
+    "teacher.train": TeacherTrain.settings_type(),
+    "evaluation.reference": Reference.settings_type(),
+    "evaluation.measure": Measure.settings_type(),
+    "dbnas.supernet": dbnas.Supernet.settings_type(),
+    "dbnas.search": dbnas.Search.settings_type(),
+    "dbnas.student": dbnas.Student.settings_type(),
+    "denoising_student.pairs": denoising_student.Pairs.settings_type(),
+    "denoising_student.student": denoising_student.Student.settings_type(),
+    "act.student": act.Student.settings_type(),
+}
+
+SYSTEMS: tuple[Literal["dbnas", "denoising_student", "act"], ...] = (
+    "dbnas",
+    "denoising_student",
+    "act",
+)
+
+
+def stage_group(config: Config, stage: str) -> Any:
+    """Return the group of a stage, for example of "dbnas.search", or None if its system is off."""
+    system, name = stage.split(".")
+    section = getattr(config, system)
+    return None if section is None else getattr(section, name)
+
+
+def stage_settings(config: Config, stage: str, variant: str) -> StageSettings:
+    """Return the complete settings of one variant of a stage.
+
+    A variant of evaluation.measure that the file does not name has the common settings.
+    Raises KeyError where the variant does not exist.
+    """
+    group = stage_group(config, stage)
+    if group is None:
+        raise KeyError(stage)
+    if stage == "evaluation.measure" and variant not in group.variants:
+        return STAGES[stage].model_validate(group.model_dump(exclude={"variants"}, by_alias=True))
+    return group.variant(variant)
+
+
+def tracked(settings: StageSettings) -> str:
+    """Return the string that Snakemake tracks: what differs from the defaults, keys sorted.
+
+    `revision` is always part of it.
+    """
+    changes = settings.model_dump(mode="json", exclude_defaults=True, by_alias=True)
+    return json.dumps({**changes, "revision": settings.revision}, sort_keys=True)
+
+
+def models(config: Config) -> dict[str, list[str]]:
+    """Return system -> variants of every model that is evaluated, in the order of the tables."""
+    rows = {"teacher": [config.dataset]}
+    for system in SYSTEMS:
+        section = getattr(config, system)
+        if section is not None:
+            rows[system] = list(section.student.variants)
+    return rows
+
+
+def load(mapping: Mapping[str, Any]) -> Config:
+    """Validate a configuration.
+
+    Raises ConfigError with one line per fault: key path, value, what is allowed.
+    """
+    try:
+        return Config.model_validate(json.loads(json.dumps(mapping)))
+    except ValidationError as error:
+        raise ConfigError("\n".join(explain(error))) from None
+
+
+def parse_settings(stage: str, text: str) -> StageSettings:
+    """Complete a stage's tracked settings (JSON) from the typed defaults.
+
+    Raises ConfigError for an unknown stage, bad JSON or bad settings.
+    """
+    if stage not in STAGES:
+        raise ConfigError(f"unknown stage {stage!r}; stages are {', '.join(STAGES)}")
+    try:
+        return STAGES[stage].model_validate(json.loads(text))
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"{stage}: settings are not JSON: {error}") from None
+    except ValidationError as error:
+        raise ConfigError("\n".join(explain(error, prefix=stage))) from None
+
+
+def explain(error: ValidationError, prefix: str = "") -> list[str]:
+    """Return one readable line per fault of a pydantic error."""
+    lines = []
+    for fault in error.errors(include_url=False):
+        where = ".".join([prefix] * bool(prefix) + [str(part) for part in fault["loc"]])
+        message = re.sub(r"^Value error, ", "", fault["msg"])
+        if fault["type"] == "extra_forbidden":
+            message = "unknown key"
+        elif fault["type"] == "missing":
+            message = "missing; it has no default"
+        shown = fault.get("input")
+        value = "" if isinstance(shown, dict) or fault["type"] == "missing" else f" = {shown!r}"
+        lines.append(f"config: {where or 'top level'}{value}: {message}")
+    return lines
+
+
+def check_names(config: Config) -> None:
+    """Raise ValueError where one section names something that another does not hold."""
+    _known("dataset", config.dataset, config.data.prepare.variants)
+    if config.dbnas is not None:
+        _check_dbnas(config.dbnas)
+    searches = list(config.dbnas.search.variants) if config.dbnas else []
+    if config.denoising_student is not None:
+        students = [f"dbnas/{name}" for name in config.dbnas.student.variants] if config.dbnas else []
+        pairs = config.denoising_student.pairs
+        for name in pairs.variants:
+            teacher = pairs.variant(name).teacher  # type: ignore[attr-defined]
+            _known(f"denoising_student.pairs.variants.{name}.teacher", teacher, ["teacher", *students])
+        for name in config.denoising_student.student.variants:
+            _known(f"denoising_student.student.variants.{name}", name, pairs.variants)
+    if config.act is not None:
+        for name in config.act.student.variants:
+            backbone = config.act.student.variant(name).backbone  # type: ignore[attr-defined]
+            if backbone is not None:
+                _known(f"act.student.variants.{name}.backbone", backbone, searches)
+    rows = models(config)
+    for name in config.evaluation.measure.variants:
+        everything = [f"{system}/{row}" for system, names in rows.items() for row in names]
+        _known(f"evaluation.measure.variants.{name}", name, everything)
+    for system in SYSTEMS:
+        for row in getattr(config.tables, system) or ():
+            _known(f"tables.{system}", row, ["teacher", *rows.get(system, [])])
+
+
+def _check_dbnas(section: Dbnas) -> None:
+    for name in section.search.variants:
+        settings: Any = section.search.variant(name)
+        _known(f"dbnas.search.variants.{name}.supernet", settings.supernet, section.supernet.variants)
+        if settings.like is not None:
+            others = [other for other in section.search.variants if other != name]
+            _known(f"dbnas.search.variants.{name}.like", settings.like, others)
+            like: Any = section.search.variant(settings.like)
+            if like.method == "random":
+                raise ValueError(f"dbnas.search.variants.{name}.like = {settings.like!r}: itself random")
+    for name in section.student.variants:
+        student: Any = section.student.variant(name)
+        _known(
+            f"dbnas.student.variants.{name}.search", student.search, ["base", *section.search.variants]
+        )
+
+
+def _known(path: str, value: str, allowed: Any) -> None:
+    if value not in allowed:
+        names = ", ".join(str(name) for name in allowed) or "nothing in this run"
+        raise ValueError(f"{path} = {value!r}: no such name; it can be {names}")
+
+
+__all__ = ["STAGES", "SYSTEMS", "Config", "ConfigError", "Variants", "load", "parse_settings"]

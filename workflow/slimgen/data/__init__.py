@@ -1,0 +1,1 @@
+"""Images: sources, splits, prepared arrays, and files that are never half written."""

@@ -1,0 +1,1 @@
+"""Diffusion: schedules, predictions, the denoiser contract, samplers, saved models."""

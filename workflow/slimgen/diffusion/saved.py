@@ -1,0 +1,156 @@
+"""Saved models: a diffusers folder (config.json, .safetensors, scheduler_config.json) and process.json.
+
+A folder without process.json is taken as a diffusers DDPM: any such folder can be a teacher.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers.models.modeling_utils import ModelMixin
+
+from slimgen.data.files import atomic_path, read_json, write_json
+from slimgen.diffusion.denoiser import (
+    ConsistencyProcess,
+    Denoiser,
+    DiffusionProcess,
+    OneStepProcess,
+    Process,
+    process_record,
+)
+from slimgen.diffusion.prediction import DIFFUSERS_NAMES
+from slimgen.diffusion.schedule import Schedule
+
+WEIGHTS = "diffusion_pytorch_model.safetensors"
+FILES = ("config.json", WEIGHTS, "process.json")  # every model of this project
+DIFFUSION_FILES = (*FILES, "scheduler_config.json")  # those with a noise schedule
+
+
+class ModelError(ValueError):
+    """A model folder cannot be used; the message names the file and what is wrong."""
+
+
+@dataclass(frozen=True)
+class SavedModel:
+    """A loaded network (eval mode) and how its output becomes an image."""
+
+    network: ModelMixin
+    process: Process
+
+    def denoiser(self) -> Denoiser:
+        """Return the denoiser of a diffusion or consistency model."""
+        assert not isinstance(self.process, OneStepProcess)
+        return Denoiser(self.network, self.process)
+
+
+def save_model(folder: Path, network: Any, process: Process) -> None:
+    """Write network and process; each file appears whole or not at all."""
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as scratch:
+        network.save_pretrained(scratch, safe_serialization=True)
+        for name in (WEIGHTS, "config.json"):
+            with atomic_path(folder / name) as temporary:
+                (Path(scratch) / name).replace(temporary)
+    write_json(folder / "process.json", process_record(process))
+    if not isinstance(process, ConsistencyProcess):
+        write_json(folder / "scheduler_config.json", scheduler_config(process))
+
+
+def scheduler_config(process: DiffusionProcess | OneStepProcess) -> dict[str, Any]:
+    """Return a diffusers DDIMScheduler config of the process (betas given explicitly)."""
+    abar = process.schedule.alphas_cumprod
+    previous = torch.cat([abar.new_ones(1), abar[:-1]])
+    names = {ours: theirs for theirs, ours in DIFFUSERS_NAMES.items()}
+    return {
+        "_class_name": "DDIMScheduler",
+        "num_train_timesteps": len(abar),
+        "trained_betas": (1 - abar / previous).tolist(),
+        "prediction_type": names[process.prediction],
+        "clip_sample": False,
+        "set_alpha_to_one": True,
+        "steps_offset": 0,
+        "timestep_spacing": "leading",
+    }
+
+
+def load_model(folder: Path, device: torch.device | str = "cpu") -> SavedModel:
+    """Read a model of this project, or any diffusers DDPM folder (flat, or with unet/ and scheduler/).
+
+    Raises ModelError for a missing or damaged file and for a class that is not allowed.
+    """
+    network = load_network(folder / "unet" if (folder / "unet").is_dir() else folder, device)
+    return SavedModel(network, load_process(folder))
+
+
+def load_network(folder: Path, device: torch.device | str = "cpu") -> ModelMixin:
+    """Read a network from its config.json and safetensors; nothing is unpickled or downloaded."""
+    config = _read_config(folder / "config.json")
+    name = config.get("_class_name")
+    if name == "UNet2DModel":
+        from diffusers.models.unets.unet_2d import UNet2DModel as Class
+    elif name == "SearchedUNet2DModel":
+        from slimgen.networks.searched_unet import SearchedUNet2DModel as Class
+    else:
+        raise ModelError(
+            f"{folder / 'config.json'}: class {name!r} is not allowed; "
+            "it can be UNet2DModel or SearchedUNet2DModel"
+        )
+    if not (folder / WEIGHTS).is_file():
+        raise ModelError(f"{folder / WEIGHTS} does not exist (weights are read from safetensors only)")
+    try:
+        network = Class.from_pretrained(
+            folder, use_safetensors=True, local_files_only=True, low_cpu_mem_usage=False
+        )
+    except Exception as error:  # diffusers raises many kinds here
+        raise ModelError(f"{folder}: the weights cannot be read ({_first_line(error)})") from None
+    return network.to(device).eval()
+
+
+def load_process(folder: Path) -> Process:
+    """Read how a model's output becomes an image."""
+    record = _read_config(folder / "process.json") if (folder / "process.json").exists() else {}
+    if record.get("kind") == "consistency":
+        return ConsistencyProcess(**{k: v for k, v in record.items() if k != "kind"})
+    nested = folder / "scheduler" / "scheduler_config.json"
+    config = _read_config(nested if nested.exists() else folder / "scheduler_config.json")
+    schedule = _schedule(config, folder)
+    prediction = DIFFUSERS_NAMES.get(config.get("prediction_type", "epsilon"))
+    if prediction is None:
+        raise ModelError(f"{folder}: prediction_type {config['prediction_type']!r} is not known")
+    if record.get("kind") == "one_step":
+        return OneStepProcess(schedule, prediction)
+    return DiffusionProcess(schedule, prediction)
+
+
+def _schedule(config: dict[str, Any], folder: Path) -> Schedule:
+    if config.get("trained_betas") is not None:
+        betas = torch.tensor(config["trained_betas"], dtype=torch.float64)
+        return Schedule((1 - betas).cumprod(0))
+    from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
+
+    keys = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule")
+    try:
+        scheduler = DDPMScheduler(**{key: config[key] for key in keys if key in config})
+    except NotImplementedError as error:
+        raise ModelError(f"{folder}: scheduler_config.json: {_first_line(error)}") from None
+    return Schedule((1 - scheduler.betas.double()).cumprod(0))
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise ModelError(f"{path} does not exist")
+    try:
+        value = read_json(path)
+    except (ValueError, json.JSONDecodeError) as error:
+        raise ModelError(str(error)) from None
+    if not isinstance(value, dict):
+        raise ModelError(f"{path}: not a JSON object")
+    return value
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

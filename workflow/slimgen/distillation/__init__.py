@@ -1,0 +1,1 @@
+"""Distillation: feature taps and block losses."""

@@ -1,0 +1,1 @@
+"""Evaluation: generation, fidelity, complexity, latency, records."""

@@ -1,0 +1,1 @@
+"""Networks: the U-Net, its searched subclass, classifiers, discriminators."""

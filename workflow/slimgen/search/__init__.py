@@ -1,0 +1,1 @@
+"""Search without torch: spaces, enumeration, evolution, budgets."""

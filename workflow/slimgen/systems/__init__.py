@@ -1,0 +1,1 @@
+"""The systems: one package per paper, one file per stage."""

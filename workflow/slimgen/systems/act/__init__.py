@@ -1,0 +1,1 @@
+"""ACT: adversarial consistency training of a one-step model."""

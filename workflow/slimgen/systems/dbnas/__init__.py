@@ -1,0 +1,1 @@
+"""DBNAS: block-wise neural architecture search by distillation for diffusion U-Nets."""

@@ -1,0 +1,1 @@
+"""Denoising Student: a DDIM teacher distilled into one network evaluation."""

@@ -1,0 +1,1 @@
+"""Stages that every system shares: data, classifier, teacher, evaluation."""

@@ -1,0 +1,1 @@
+"""What has run: code digests, progress, DVC and provenance; reads only files."""

@@ -1,0 +1,122 @@
+"""Where training stands: log.jsonl, TensorBoard events, progress.json, a bar or plain lines."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from typing import Any
+
+import torch
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from slimgen.training.job import Job
+
+PUBLISH_SECONDS = 2.0
+
+
+def format_seconds(seconds: float) -> str:
+    """Return 75 as 1:15 and 3700 as 1:01:40."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+class Log:
+    """Averages metrics between log points and publishes them everywhere at once.
+
+    After a resume, lines beyond the resumed step are dropped first: the file reads as if the run
+    had never stopped, plus one line with `event: resumed`.
+    """
+
+    def __init__(self, job: Job, *, steps: int, start: int, seconds: float, images: int) -> None:
+        from tensorboardX import SummaryWriter
+
+        self.job, self.steps, self.images = job, steps, images
+        self.path = job.state / "log.jsonl"
+        lines = self.path.read_text().splitlines() if self.path.exists() else []
+        kept = [line for line in lines if json.loads(line)["step"] <= start]
+        if start:
+            kept.append(json.dumps({"step": start, "event": "resumed"}))
+        self.path.write_text("".join(line + "\n" for line in kept))
+        self.events = SummaryWriter(str(job.state), purge_step=start, flush_secs=10)
+        self.before, self.since, self.first = seconds, time.monotonic(), start
+        self.published, self.sums, self.counts = 0.0, dict[str, Any](), dict[str, int]()
+        self.bar = self._make_bar() if sys.stderr.isatty() else None
+        print(f"{job.stage}: {'resumed at' if start else 'starting at'} step {start} of {steps}", file=sys.stderr)
+
+    def _make_bar(self) -> Progress:
+        bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.completed:.0f}/{task.total:.0f} {task.fields[loss]} {task.fields[rate]}"),
+            TimeRemainingColumn(),
+        )
+        self.task = bar.add_task(
+            self.job.stage, total=self.steps, completed=self.first, loss="", rate=""
+        )
+        bar.start()
+        return bar
+
+    @property
+    def seconds(self) -> float:
+        """Seconds spent in the loop, earlier starts included."""
+        return self.before + time.monotonic() - self.since
+
+    def add(self, metrics: dict[str, Any]) -> None:
+        """Add one step's metrics (tensors stay on their device until the next log point)."""
+        for name, value in metrics.items():
+            value = value.detach() if isinstance(value, torch.Tensor) else value
+            self.sums[name] = self.sums[name] + value if name in self.sums else value
+            self.counts[name] = self.counts.get(name, 0) + 1
+
+    def write(self, step: int) -> dict[str, float]:
+        """Write the averages since the last log point as step `step`; return them.
+
+        Raises StageError where one of them is not finite.
+        """
+        means = {name: float(value) / self.counts[name] for name, value in self.sums.items()}
+        self.sums, self.counts = {}, {}
+        bad = [name for name, value in means.items() if not math.isfinite(value)]
+        if bad:
+            raise self.job.fail(f"{self.job.stage}: {bad[0]} is {means[bad[0]]} by step {step}")
+        rate = (step - self.first) * self.images / max(1e-9, time.monotonic() - self.since)
+        line = {"step": step, "seconds": round(self.seconds, 2), "images_per_second": round(rate, 1)}
+        with self.path.open("a") as file:
+            file.write(json.dumps(line | means) + "\n")
+        for name, value in means.items():
+            self.events.add_scalar(name, value, step)
+        self.show(step, means.get("loss"), rate, force=True)
+        return means
+
+    def show(self, step: int, loss: float | None = None, rate: float | None = None, *, force: bool = False) -> None:
+        """Publish progress at most every two seconds, or now."""
+        now = time.monotonic()
+        if not force and now - self.published < PUBLISH_SECONDS:
+            return
+        self.published = now
+        pace = (now - self.since) / max(1, step - self.first)
+        left = pace * (self.steps - step)
+        rate = rate if rate is not None else self.images / max(1e-9, pace)
+        self.job.progress(
+            step=step, steps=self.steps, images_per_second=round(rate, 1), seconds_left=round(left, 1)
+        )
+        if self.bar is not None:
+            fields: dict[str, Any] = {"rate": f"{rate:.0f} img/s"}
+            if loss is not None:
+                fields["loss"] = f"loss {loss:.4f}"
+            self.bar.update(self.task, completed=step, **fields)
+        elif loss is not None:
+            print(
+                f"{self.job.stage}: step {step}/{self.steps} loss {loss:.4f} "
+                f"{rate:.0f} img/s, {format_seconds(left)} left",
+                file=sys.stderr,
+                flush=True,
+            )
+
+    def close(self) -> None:
+        """Flush and stop the bar."""
+        self.events.close()
+        if self.bar is not None:
+            self.bar.stop()

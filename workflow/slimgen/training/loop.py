@@ -1,0 +1,92 @@
+"""The one training loop: steps, log, checkpoints, signals. What a step does is the system's affair.
+
+A system gives `update(step, rng) -> metrics` and names everything that changes in `state`. The loop
+owns the rest, and holds one law: a run that is killed at any step and started again ends with the
+weights of one that was never stopped, bit for bit, because all randomness comes from (seed, step).
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from slimgen.config.base import Training
+from slimgen.training.checkpoint import Stateful, load_checkpoint, save_checkpoint
+from slimgen.training.job import Job, Stopped
+from slimgen.training.log import Log
+from slimgen.training.seeding import derive_seed, make_rng
+
+Update = Callable[[int, torch.Generator], dict[str, Any]]
+
+
+def train(
+    job: Job,
+    settings: Training,
+    *,
+    update: Update,
+    state: dict[str, Stateful],
+    images_per_step: int | None = None,
+    steps: int | None = None,
+) -> None:
+    """Run `update` for every step from the last checkpoint to the end.
+
+    Args:
+        job: the run; its state folder must be locked and opened.
+        settings: steps, log and checkpoint periods, batch size.
+        update: called with the step (from 0) and a random generator on the job's device that
+            depends on (seed, step) alone; changes the objects in `state` and nothing else that
+            lives longer than the step. Returns numbers or 0-d tensors to log, `loss` among them.
+        state: name -> object with state_dict and load_state_dict: networks, optimizers, averages.
+        images_per_step: for the rate; the batch size if not given.
+        steps: number of steps if not `settings.steps`.
+
+    Raises:
+        Stopped: a signal came or the time budget is spent; the state is saved.
+        StageError: a metric is not finite; the reason is in the state folder.
+    """
+    steps = settings.steps if steps is None else steps
+    start, seconds = _restore(job, state)
+    log = Log(
+        job, steps=steps, start=start, seconds=seconds, images=images_per_step or settings.batch_size
+    )
+    saved_at = time.monotonic()
+    try:
+        for step in range(start, steps):
+            # Modules with their own randomness (dropout) draw from the global generator.
+            torch.manual_seed(derive_seed(job.seed, step, "global"))
+            log.add(update(step, make_rng(job.seed, step, "update", job.device)))
+            done = step + 1
+            if done % settings.log_every == 0 or done == steps:
+                log.write(done)
+            else:
+                log.show(done)
+            reason = job.stop_reason() if done < steps else None
+            if reason or time.monotonic() - saved_at >= settings.checkpoint_seconds:
+                if log.sums:
+                    log.write(done)  # also refuses to save a state that is not finite
+                _save(job, done, state, log.seconds)
+                saved_at = time.monotonic()
+            if reason:
+                print(f"{job.stage}: {reason}: saved at step {done} of {steps}", file=sys.stderr)
+                raise Stopped(reason)
+    finally:
+        log.close()
+
+
+def _restore(job: Job, state: dict[str, Stateful]) -> tuple[int, float]:
+    found = load_checkpoint(job.state)
+    if found is None:
+        return 0, 0.0
+    step, tree = found
+    for name, item in state.items():
+        item.load_state_dict(tree[name])
+    return step, tree["seconds"]
+
+
+def _save(job: Job, step: int, state: dict[str, Stateful], seconds: float) -> None:
+    tree: dict[str, Any] = {name: item.state_dict() for name, item in state.items()}
+    save_checkpoint(job.state, step, tree | {"seconds": seconds})
