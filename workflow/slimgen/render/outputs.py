@@ -1,0 +1,29 @@
+"""Which tables and figures each page of the results has: read by the Snakefile, so it imports nothing.
+
+A table is written as `tables/{name}.csv`, `.md` and `.tex`; a figure as `figures/{name}.png` and `.pdf`.
+A page is what one call of `python -m slimgen render.PAGE` draws.
+"""
+
+from __future__ import annotations
+
+TABLE_FORMATS: tuple[str, ...] = ("csv", "md", "tex")
+FIGURE_FORMATS: tuple[str, ...] = ("png", "pdf")
+
+TABLES: dict[str, tuple[str, ...]] = {
+    "dbnas": ("dbnas",),
+    "denoising_student": ("denoising_student",),
+    "act": ("act",),
+    "summary": ("summary", "claims"),
+}
+
+FIGURES: dict[str, tuple[str, ...]] = {
+    "dbnas": ("dbnas_samples", "dbnas_curves", "dbnas_search", "dbnas_architectures"),
+    "denoising_student": (
+        "denoising_student_samples",
+        "denoising_student_curves",
+        "denoising_student_nfe",
+        "denoising_student_interpolation",
+    ),
+    "act": ("act_samples", "act_curves"),
+    "summary": ("pareto", "time"),
+}
