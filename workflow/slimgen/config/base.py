@@ -1,4 +1,4 @@
-"""Building blocks of the typed configuration: strict models, stages with variants, common groups."""
+"""Building blocks of the typed configuration: strict models, stages with variants, groups."""
 
 from __future__ import annotations
 
@@ -39,7 +39,9 @@ class Variants(Settings):
 
         Raises KeyError for a name that the config does not hold.
         """
-        merged = deep_merge(self.model_dump(exclude={"variants"}, by_alias=True), self.variants[name])
+        merged = deep_merge(
+            self.model_dump(exclude={"variants"}, by_alias=True), self.variants[name]
+        )
         return type(self).settings_type().model_validate(merged)
 
     @classmethod
@@ -63,7 +65,9 @@ def deep_merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in changes.items():
         old = merged.get(key)
-        merged[key] = deep_merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+        merged[key] = (
+            deep_merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+        )
     return merged
 
 
@@ -160,7 +164,7 @@ class NoiseSchedule(Settings):
 
 
 class Sampling(Settings):
-    """Options shared by every sampler that is named as `ddim-50`, `ddpm-1000`, `dpm-20`, `dpmpp-20`."""
+    """Options of every sampler named as `ddim-50`, `ddpm-1000`, `dpm-20`, `dpmpp-20`."""
 
     eta: float = Field(0.0, ge=0, le=1, description="DDIM: 0 deterministic, 1 ancestral.")
     spacing: Literal["uniform", "quad", "quad_0.8"] = Field(

@@ -90,7 +90,9 @@ class Config(Settings):
     """A whole run."""
 
     run: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", description="Name; results/{run}/.")
-    seeds: tuple[int, ...] = Field((0,), min_length=1, description="List of seeds, or their number.")
+    seeds: tuple[int, ...] = Field(
+        (0,), min_length=1, description="List of seeds, or their number."
+    )
     dataset: str = Field(pattern=r"^[a-z0-9][a-z0-9_]*$", description="A variant of data.prepare.")
     track_code: bool = Field(True, description="Edited code reruns the stages that use it.")
     track: bool = Field(False, description="`make track` after a successful run.")
@@ -104,10 +106,12 @@ class Config(Settings):
     tables: Tables = Tables()
     cpu_seconds: dict[str, float] = Field(
         default_factory=dict,
-        description="Measured CPU-seconds per job, `stage/variant` -> seconds; read by tests and docs.",
+        description="Measured CPU-seconds per job, `stage/variant`: seconds; a test adds them up.",
     )
     minutes: float | None = Field(
-        None, gt=0, description="Promised wall time on two cores; the sum of cpu_seconds keeps to it."
+        None,
+        gt=0,
+        description="Promised wall time on two cores; the sum of cpu_seconds keeps to it.",
     )
 
     @field_validator("seeds", mode="before")
@@ -253,11 +257,15 @@ def check_names(config: Config) -> None:
         _check_dbnas(config.dbnas)
     searches = list(config.dbnas.search.variants) if config.dbnas else []
     if config.denoising_student is not None:
-        students = [f"dbnas/{name}" for name in config.dbnas.student.variants] if config.dbnas else []
+        students = (
+            [f"dbnas/{name}" for name in config.dbnas.student.variants] if config.dbnas else []
+        )
         pairs = config.denoising_student.pairs
         for name in pairs.variants:
             teacher = pairs.variant(name).teacher  # type: ignore[attr-defined]
-            _known(f"denoising_student.pairs.variants.{name}.teacher", teacher, ["teacher", *students])
+            _known(
+                f"denoising_student.pairs.variants.{name}.teacher", teacher, ["teacher", *students]
+            )
         for name in config.denoising_student.student.variants:
             _known(f"denoising_student.student.variants.{name}", name, pairs.variants)
     if config.act is not None:
@@ -277,17 +285,23 @@ def check_names(config: Config) -> None:
 def _check_dbnas(section: Dbnas) -> None:
     for name in section.search.variants:
         settings: Any = section.search.variant(name)
-        _known(f"dbnas.search.variants.{name}.supernet", settings.supernet, section.supernet.variants)
+        _known(
+            f"dbnas.search.variants.{name}.supernet", settings.supernet, section.supernet.variants
+        )
         if settings.like is not None:
             others = [other for other in section.search.variants if other != name]
             _known(f"dbnas.search.variants.{name}.like", settings.like, others)
             like: Any = section.search.variant(settings.like)
             if like.method == "random":
-                raise ValueError(f"dbnas.search.variants.{name}.like = {settings.like!r}: itself random")
+                raise ValueError(
+                    f"dbnas.search.variants.{name}.like = {settings.like!r}: itself random"
+                )
     for name in section.student.variants:
         student: Any = section.student.variant(name)
         _known(
-            f"dbnas.student.variants.{name}.search", student.search, ["base", *section.search.variants]
+            f"dbnas.student.variants.{name}.search",
+            student.search,
+            ["base", *section.search.variants],
         )
 
 

@@ -35,7 +35,7 @@ class FolderSource(Settings):
 
 
 class ArraySource(Settings):
-    """An .npz file with `images` uint8 (n, h, w), (n, h, w, c) or (n, c, h, w), and maybe `labels`."""
+    """An .npz file: `images` uint8 (n, h, w), (n, h, w, c) or (n, c, h, w), maybe `labels`."""
 
     kind: Literal["npz"] = "npz"
     path: str
@@ -130,7 +130,7 @@ class MeasureSettings(StageSettings):
     batch_size: int = Field(250, ge=1)
     samplers: tuple[str, ...] = Field(
         ("ddim-50",),
-        description="`ddim-N`, `ddpm-N`, `dpm-N`, `dpmpp-N` of N evaluations; ignored by one-step models.",
+        description="`ddim-N`, `ddpm-N`, `dpm-N`, `dpmpp-N`: N evaluations, not one-step.",
     )
     consistency_steps: tuple[int, ...] = Field((1, 2), description="NFE of consistency models.")
     sampling: Sampling = Sampling()
@@ -160,5 +160,7 @@ def parse_sampler(name: str) -> tuple[str, int]:
     """
     kind, _, nfe = name.partition("-")
     if kind not in ("ddim", "ddpm", "dpm", "dpmpp") or not nfe.isdecimal() or int(nfe) < 1:
-        raise ValueError(f"sampler {name!r}: use ddim-N, ddpm-N, dpm-N or dpmpp-N, for example ddim-50")
+        raise ValueError(
+            f"sampler {name!r}: use ddim-N, ddpm-N, dpm-N or dpmpp-N, for example ddim-50"
+        )
     return kind, int(nfe)

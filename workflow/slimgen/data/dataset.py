@@ -32,9 +32,12 @@ class Images:
         return int(c), int(h), int(w)
 
     def batch(
-        self, indices: torch.Tensor, device: torch.device | str = "cpu", flip: torch.Generator | None = None
+        self,
+        indices: torch.Tensor,
+        device: torch.device | str = "cpu",
+        flip: torch.Generator | None = None,
     ) -> torch.Tensor:
-        """Return images as floats in [-1, 1], (n, c, h, w), each mirrored with p = 1/2 if `flip`."""
+        """Return images as floats in [-1, 1], (n, c, h, w), mirrored with p = 1/2 if `flip`."""
         x = normalize(self.images[indices].to(device))
         if flip is not None:
             mirrored = torch.rand(len(x), generator=flip, device=flip.device).to(x.device) < 0.5

@@ -61,9 +61,7 @@ def _flatten(value: Any, path: str, tensors: dict[str, torch.Tensor]) -> Any:
         return {"tensor": path}
     if isinstance(value, dict):
         return {
-            "dict": [
-                [key, _flatten(item, f"{path}/{key}", tensors)] for key, item in value.items()
-            ]
+            "dict": [[key, _flatten(item, f"{path}/{key}", tensors)] for key, item in value.items()]
         }
     if isinstance(value, list | tuple):
         return {"list": [_flatten(v, f"{path}/{i}", tensors) for i, v in enumerate(value)]}

@@ -71,7 +71,7 @@ class Job:
             raise Stopped(reason)
 
     def install_signals(self) -> None:
-        """Turn SIGTERM, SIGUSR1 and SIGINT into a request to save and stop; a second SIGINT kills."""
+        """Let SIGTERM, SIGUSR1 and SIGINT ask to save and stop; a second SIGINT kills."""
 
         def request(number: int, _frame: FrameType | None) -> None:
             self.signal_name = signal.Signals(number).name
@@ -102,7 +102,10 @@ class Job:
                     break
                 except BlockingIOError:
                     if not told:
-                        print(f"{self.stage}: another job holds {self.state}; waiting", file=sys.stderr)
+                        print(
+                            f"{self.stage}: another job holds {self.state}; waiting",
+                            file=sys.stderr,
+                        )
                         told = True
                     self.stop_if_asked()
                     time.sleep(0.2)
@@ -123,10 +126,12 @@ class Job:
         failure = self.state / "failure.json"
         if failure.exists():
             reason = read_json(failure)["reason"]
-            raise StageError(f"{reason} (an earlier attempt of this run; delete {self.state} to try again)")
+            raise StageError(
+                f"{reason} (an earlier attempt of this run; delete {self.state} to try again)"
+            )
 
     def fail(self, reason: str) -> StageError:
-        """Write the reason into the state folder, so that a retry ends at once; return the error."""
+        """Write the reason into the state folder (a retry then ends at once); return the error."""
         write_json(self.state / "failure.json", {"reason": reason})
         return StageError(reason)
 

@@ -44,13 +44,18 @@ class Log:
         self.before, self.since, self.first = seconds, time.monotonic(), start
         self.published, self.sums, self.counts = 0.0, dict[str, Any](), dict[str, int]()
         self.bar = self._make_bar() if sys.stderr.isatty() else None
-        print(f"{job.stage}: {'resumed at' if start else 'starting at'} step {start} of {steps}", file=sys.stderr)
+        print(
+            f"{job.stage}: {'resumed at' if start else 'starting at'} step {start} of {steps}",
+            file=sys.stderr,
+        )
 
     def _make_bar(self) -> Progress:
         bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
-            TextColumn("{task.completed:.0f}/{task.total:.0f} {task.fields[loss]} {task.fields[rate]}"),
+            TextColumn(
+                "{task.completed:.0f}/{task.total:.0f} {task.fields[loss]} {task.fields[rate]}"
+            ),
             TimeRemainingColumn(),
         )
         self.task = bar.add_task(
@@ -82,7 +87,11 @@ class Log:
         if bad:
             raise self.job.fail(f"{self.job.stage}: {bad[0]} is {means[bad[0]]} by step {step}")
         rate = (step - self.first) * self.images / max(1e-9, time.monotonic() - self.since)
-        line = {"step": step, "seconds": round(self.seconds, 2), "images_per_second": round(rate, 1)}
+        line = {
+            "step": step,
+            "seconds": round(self.seconds, 2),
+            "images_per_second": round(rate, 1),
+        }
         with self.path.open("a") as file:
             file.write(json.dumps(line | means) + "\n")
         for name, value in means.items():
@@ -90,7 +99,14 @@ class Log:
         self.show(step, means.get("loss"), rate, force=True)
         return means
 
-    def show(self, step: int, loss: float | None = None, rate: float | None = None, *, force: bool = False) -> None:
+    def show(
+        self,
+        step: int,
+        loss: float | None = None,
+        rate: float | None = None,
+        *,
+        force: bool = False,
+    ) -> None:
         """Publish progress at most every two seconds, or now."""
         now = time.monotonic()
         if not force and now - self.published < PUBLISH_SECONDS:
@@ -100,7 +116,10 @@ class Log:
         left = pace * (self.steps - step)
         rate = rate if rate is not None else self.images / max(1e-9, pace)
         self.job.progress(
-            step=step, steps=self.steps, images_per_second=round(rate, 1), seconds_left=round(left, 1)
+            step=step,
+            steps=self.steps,
+            images_per_second=round(rate, 1),
+            seconds_left=round(left, 1),
         )
         if self.bar is not None:
             fields: dict[str, Any] = {"rate": f"{rate:.0f} img/s"}

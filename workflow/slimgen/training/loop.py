@@ -51,7 +51,11 @@ def train(
     steps = settings.steps if steps is None else steps
     start, seconds = _restore(job, state)
     log = Log(
-        job, steps=steps, start=start, seconds=seconds, images=images_per_step or settings.batch_size
+        job,
+        steps=steps,
+        start=start,
+        seconds=seconds,
+        images=images_per_step or settings.batch_size,
     )
     saved_at = time.monotonic()
     try:

@@ -49,7 +49,7 @@ def optimizer_step(
     steps: int,
     scaler: torch.amp.GradScaler | None = None,
 ) -> torch.Tensor | None:
-    """Set the learning rate, clip, step, and clear gradients; return the gradient norm if clipped."""
+    """Set the learning rate, clip, step, clear gradients; return the norm if clipped."""
     norm = None
     for group in optimizer.param_groups:
         group["lr"] = learning_rate(settings, step, steps)

@@ -30,12 +30,16 @@ class Compute:
 
     def place(self, module: nn.Module) -> nn.Module:
         """Move a module to the device in the chosen memory format."""
-        memory_format = torch.channels_last if self.channels_last else torch.contiguous_format
-        return module.to(self.device, memory_format=memory_format)
+        if self.channels_last:
+            module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return module.to(self.device)
 
     def compiled(self, module: nn.Module) -> nn.Module:
         """Return the module, compiled where that is on; its weights are shared with `module`."""
-        return torch.compile(module) if self.compile else module
+        if not self.compile:
+            return module
+        compiled: nn.Module = torch.compile(module)  # type: ignore[assignment]
+        return compiled
 
     def scaler(self) -> torch.amp.GradScaler | None:
         """Return a gradient scaler for fp16, else None."""

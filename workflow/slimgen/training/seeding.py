@@ -1,4 +1,4 @@
-"""All randomness comes from (seed, step, stream): a resumed run draws what an uninterrupted one draws."""
+"""All randomness comes from (seed, step, stream), so a resumed run draws the same numbers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _permutation(num_items: int, seed: int, epoch: int, stream: str) -> torch.Te
 def batch_indices(
     num_items: int, batch_size: int, step: int, seed: int, stream: str = "data"
 ) -> torch.Tensor:
-    """Return the item indices of batch `step`: shuffled epochs laid end to end, (batch_size,) int64.
+    """Return the items of batch `step`, (batch_size,) int64: shuffled epochs laid end to end.
 
     Every item comes once per epoch; a batch may span the border of two epochs.
     """

@@ -1,0 +1,99 @@
+"""Locks, fingerprints, budgets and signals of a job; the command line's collapse of inputs."""
+
+import multiprocessing
+import os
+import signal
+import time
+
+import pytest
+
+from slimgen.__main__ import collapse, default_state, input_digest
+from slimgen.training.job import Job, StageError, Stopped
+
+
+def make_job(tmp_path, **changes):
+    return Job(stage="a.b", out=tmp_path / "out", state=tmp_path / "state", **changes)
+
+
+def _hold(state, seconds, ready):
+    with Job(stage="a.b", out=state, state=state).locked():
+        ready.set()
+        time.sleep(seconds)
+
+
+def test_the_second_job_waits_for_the_lock_up_to_its_budget(tmp_path):
+    context = multiprocessing.get_context("fork")
+    ready = context.Event()
+    holder = context.Process(target=_hold, args=(tmp_path / "state", 1.5, ready))
+    holder.start()
+    ready.wait()
+    impatient = make_job(tmp_path, deadline=time.monotonic() + 0.3)
+    with pytest.raises(Stopped), impatient.locked():
+        pytest.fail("the lock was given twice")
+    with make_job(tmp_path).locked():
+        assert not holder.is_alive() or holder.join(1) is None
+    holder.join()
+
+
+def test_a_state_of_other_settings_is_emptied(tmp_path):
+    job = make_job(tmp_path, fingerprint="one")
+    with job.locked():
+        job.open_state()
+        (job.state / "last.safetensors").write_text("weights")
+        (job.state / "shards").mkdir()
+        job.open_state()
+        assert (job.state / "last.safetensors").exists()
+    other = make_job(tmp_path, fingerprint="two")
+    with other.locked():
+        other.open_state()
+        assert sorted(p.name for p in other.state.iterdir()) == ["fingerprint.json", "lock"]
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1", "SIGINT"])
+def test_signals_ask_to_stop(tmp_path, name):
+    old = {
+        number: signal.getsignal(number)
+        for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+    }
+    job = make_job(tmp_path)
+    try:
+        job.install_signals()
+        job.stop_if_asked()
+        os.kill(os.getpid(), getattr(signal, name))
+        time.sleep(0.01)
+        assert job.stop_reason() == name
+        with pytest.raises(Stopped) as stop:
+            job.stop_if_asked()
+        assert stop.value.code == 75
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+
+
+def test_several_files_mean_their_folder(tmp_path):
+    for name in ("a/x", "a/y", "b/x"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(name)
+    assert collapse("m", [tmp_path / "a/x", tmp_path / "a/y"]) == tmp_path / "a"
+    assert collapse("m", [tmp_path / "a/x"]) == tmp_path / "a/x"
+    with pytest.raises(StageError, match="--m: the files lie in different folders"):
+        collapse("m", [tmp_path / "a/x", tmp_path / "b/x"])
+    with pytest.raises(StageError, match="does not exist"):
+        collapse("m", [tmp_path / "nowhere"])
+
+
+def test_input_digest_sees_bytes_and_names_only(tmp_path):
+    (tmp_path / "x").write_text("1")
+    first = input_digest([tmp_path / "x"])
+    os.utime(tmp_path / "x", (0, 0))
+    assert input_digest([tmp_path / "x"]) == first
+    (tmp_path / "x").write_text("2")
+    assert input_digest([tmp_path / "x"]) != first
+
+
+def test_state_folder_mirrors_the_results_folder(tmp_path):
+    assert (
+        default_state(tmp_path / "results/digits/act/student")
+        == tmp_path / "runs/digits/act/student"
+    )
+    assert default_state(tmp_path / "elsewhere") == tmp_path / "elsewhere.state"
