@@ -10,8 +10,7 @@ import numpy as np
 import torch
 
 from slimgen.data.files import read_json
-
-SPLITS = ("train", "search", "validation", "report")
+from slimgen.data.split import SPLITS
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,25 @@
+"""What every source of images becomes before it is split."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Raw:
+    """A whole data set: `images` uint8 (n, c, h, w), `labels` int64 (n,), -1 where there are none.
+
+    `classes` names the labels 0, 1, ...; `test` (n,) is True for the official test images, None
+    where the source has no official split; `sha256` identifies the bytes that were read; `notes`
+    are further facts for the manifest.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    classes: tuple[str, ...]
+    sha256: str
+    test: np.ndarray | None = None
+    notes: dict[str, Any] = field(default_factory=dict)

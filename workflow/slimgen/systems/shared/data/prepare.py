@@ -1,0 +1,107 @@
+"""Stage data.prepare: read a source, split it once and for all, write arrays and a manifest.
+
+Every other stage reads only these files. Where the source has an official test set (CIFAR-10,
+Fashion-MNIST) the report split is drawn from it alone, so that the reported numbers are about
+images that no published recipe trains on, and the rest of the test set stays unused; train, search
+and validation come from the official train images.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import defaultdict
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from slimgen.config.shared import DataPrepareSettings
+from slimgen.data.errors import DataError
+from slimgen.data.files import atomic_path, digest, write_json
+from slimgen.data.raw import Raw
+from slimgen.data.sources import read_source
+from slimgen.data.split import SPLITS, split_indices
+from slimgen.training.job import Job, StageError
+
+
+def duplicates_across(images: np.ndarray, parts: dict[str, np.ndarray]) -> dict[str, int]:
+    """Count, for each pair of splits, the images of the second that equal an image of the first.
+
+    Only pairs that share an image are named, as `train-report`.
+    """
+    seen: dict[bytes, set[str]] = defaultdict(set)
+    for name, indices in parts.items():
+        for i in indices:
+            seen[images[i].tobytes()].add(name)
+    shared = {pixels: names for pixels, names in seen.items() if len(names) > 1}
+    counts: dict[str, int] = {}
+    for first, second in combinations(parts, 2):
+        both = [images[i].tobytes() for i in parts[second]] if shared else []
+        count = sum(1 for pixels in both if first in shared.get(pixels, ()))
+        if count:
+            counts[f"{first}-{second}"] = count
+    return counts
+
+
+def pixel_statistics(images: np.ndarray) -> dict[str, list[float] | float]:
+    """Return mean and standard deviation of the pixels in [-1, 1], whole and per channel."""
+    levels = np.stack(
+        [np.bincount(images[:, c].ravel(), minlength=256) for c in range(images.shape[1])]
+    )
+    value = np.arange(256) / 127.5 - 1.0
+
+    def moments(count: np.ndarray) -> tuple[float, float]:
+        mean = float(count @ value / count.sum())
+        return mean, float(np.sqrt(count @ (value - mean) ** 2 / count.sum()))
+
+    mean, std = moments(levels.sum(axis=0))
+    channels = [moments(count) for count in levels]
+    return {
+        "mean": mean,
+        "std": std,
+        "channel_mean": [m for m, _ in channels],
+        "channel_std": [s for _, s in channels],
+    }
+
+
+def describe_split(raw: Raw, indices: np.ndarray, path: Path) -> dict[str, Any]:
+    """Return a split's entry in the manifest: size, sha256 of its file, images per class."""
+    labels = raw.labels[indices]
+    counts = np.bincount(labels[labels >= 0], minlength=len(raw.classes))
+    return {"size": len(indices), "sha256": digest(path), "class_counts": counts.tolist()}
+
+
+def prepare(settings: DataPrepareSettings, job: Job) -> None:
+    """Write train, search, validation and report as .npz (`images`, `labels`) and manifest.json.
+
+    Raises StageError naming a source that cannot be read, fetched or split.
+    """
+    sizes = {name: getattr(settings, name) for name in SPLITS if name != "train"}
+    try:
+        raw = read_source(settings.source)
+        parts = split_indices(raw.labels, sizes, seed=settings.split_seed, test=raw.test)
+    except DataError as error:
+        raise StageError(f"{job.stage}: {error}") from None
+    for name, indices in parts.items():
+        with atomic_path(job.out / f"{name}.npz") as temporary, temporary.open("wb") as file:
+            np.savez(file, images=raw.images[indices], labels=raw.labels[indices])
+    manifest = {
+        # A mirror is where this machine looked, not what it found: the sha256 says that.
+        "source": settings.source.model_dump(mode="json", exclude={"mirror"}) | raw.notes,
+        "source_sha256": raw.sha256,
+        "split_seed": settings.split_seed,
+        "shape": list(raw.images.shape[1:]),
+        "num_classes": len(raw.classes),
+        "classes": list(raw.classes),
+        "splits": {n: describe_split(raw, i, job.out / f"{n}.npz") for n, i in parts.items()},
+        "unused": len(raw.images) - sum(map(len, parts.values())),
+        "duplicates_across_splits": duplicates_across(raw.images, parts),
+        "train_pixels": pixel_statistics(raw.images[parts["train"]]),
+    }
+    write_json(job.out / "manifest.json", manifest)
+    summary = ", ".join(f"{name} {len(indices)}" for name, indices in parts.items())
+    print(
+        f"{job.stage}: {summary} images of {'x'.join(map(str, raw.images.shape[1:]))}",
+        file=sys.stderr,
+    )
