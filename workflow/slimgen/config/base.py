@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from slimgen.config.errors import VariantsError
 
 
 class Settings(BaseModel):
@@ -21,6 +23,21 @@ class StageSettings(Settings):
     """
 
     revision: int = Field(1, ge=1, description="Raise to rerun the stage on purpose.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _partial_groups_keep_their_defaults(cls, values: Any) -> Any:
+        """A group given in part, `optimizer: {lr: 1e-3}`, keeps the stage's other defaults."""
+        if not isinstance(values, dict):
+            return values
+        complete = dict(values)
+        for name, field in cls.model_fields.items():
+            given = values.get(name)
+            if isinstance(field.default, Settings) and isinstance(given, dict):
+                default = field.default.model_dump(by_alias=True)
+                if given.get("kind", default.get("kind")) == default.get("kind"):
+                    complete[name] = deep_merge(default, given)
+        return complete
 
 
 class Variants(Settings):
@@ -39,10 +56,12 @@ class Variants(Settings):
 
         Raises KeyError for a name that the config does not hold.
         """
-        merged = deep_merge(
-            self.model_dump(exclude={"variants"}, by_alias=True), self.variants[name]
-        )
-        return type(self).settings_type().model_validate(merged)
+        return type(self).settings_type().model_validate(self.merged(name))
+
+    def merged(self, name: str) -> dict[str, Any]:
+        """Return the common settings with those of a variant laid over them, not validated."""
+        common = self.model_dump(exclude={"variants"}, by_alias=True)
+        return deep_merge(common, self.variants[name])
 
     @classmethod
     def settings_type(cls) -> type[StageSettings]:
@@ -55,8 +74,14 @@ class Variants(Settings):
 
     @model_validator(mode="after")
     def _every_variant_is_valid(self) -> Variants:
+        faults = {}
         for name in self.variants:
-            self.variant(name)
+            try:
+                self.variant(name)
+            except ValidationError as error:
+                faults[name] = (error, self.merged(name))
+        if faults:
+            raise VariantsError(faults, type(self).settings_type())
         return self
 
 
@@ -168,11 +193,19 @@ class Sampling(Settings):
 
     eta: float = Field(0.0, ge=0, le=1, description="DDIM: 0 deterministic, 1 ancestral.")
     spacing: Literal["uniform", "quad", "quad_0.8"] = Field(
-        "uniform", description="DDIM timesteps; quad_0.8 is int(linspace(0, sqrt(0.8 T), S)**2)."
+        "uniform",
+        description="DDIM timesteps: floor(i T / S); quad: up to T - 1; quad_0.8: "
+        "int(linspace(0, sqrt(0.8 T), S)**2).",
+    )
+    variance: Literal["fixedlarge", "fixedsmall"] = Field(
+        "fixedlarge", description="DDPM: beta, or the posterior's variance."
     )
     dpm_spacing: Literal["time_uniform", "logsnr", "time_quadratic"] = "time_uniform"
-    dpm_order: int = Field(3, ge=1, le=3)
+    dpm_order: int = Field(3, ge=1, le=3, description="dpm-N; dpmpp-N uses at most 2.")
     log_snr_min: float | None = Field(
         -5.1, description="DPM-Solver starts where the half log-SNR is not below this."
     )
-    clip_denoised: bool = Field(False, description="Clip the predicted x0 to [-1, 1].")
+    consistency_sigmas: tuple[float, ...] | None = Field(
+        None, description="Noise levels after sigma_max; by default a Karras grid per NFE."
+    )
+    clip_denoised: bool = Field(False, description="Clip every predicted x0 to [-1, 1].")

@@ -6,19 +6,17 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from slimgen.config import act, dbnas, denoising_student
 from slimgen.config.base import Settings, StageSettings, Variants
+from slimgen.config.errors import ConfigError, explain
+from slimgen.config.names import SYSTEMS, check_names
+from slimgen.config.names import model_rows as models
 from slimgen.config.shared import ClassifierTrain, DataPrepare, Measure, Reference, TeacherTrain
-
-
-class ConfigError(ValueError):
-    """The configuration is wrong; the message names key path, value and what is allowed."""
 
 
 class Data(Settings):
@@ -121,6 +119,13 @@ class Config(Settings):
             raise ValueError("at least one seed is needed")
         return tuple(range(value)) if isinstance(value, int) else value
 
+    @field_validator("seeds")
+    @classmethod
+    def _seeds_differ(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if min(value, default=0) < 0 or len(set(value)) != len(value):
+            raise ValueError("seeds are at least 0, and none is there twice")
+        return value
+
     @model_validator(mode="before")
     @classmethod
     def _dataset_variants(cls, values: Any) -> Any:
@@ -161,12 +166,6 @@ STAGES: dict[str, type[StageSettings]] = {
     "act.student": act.Student.settings_type(),
 }
 
-SYSTEMS: tuple[Literal["dbnas", "denoising_student", "act"], ...] = (
-    "dbnas",
-    "denoising_student",
-    "act",
-)
-
 
 def stage_group(config: Config, stage: str) -> Any:
     """Return the group of a stage, for example of "dbnas.search", or None if its system is off."""
@@ -194,18 +193,22 @@ def tracked(settings: StageSettings) -> str:
 
     `revision` is always part of it.
     """
-    changes = settings.model_dump(mode="json", exclude_defaults=True, by_alias=True)
+    defaults = type(settings)().model_dump(mode="json", by_alias=True)
+    changes = difference(settings.model_dump(mode="json", by_alias=True), defaults)
     return json.dumps({**changes, "revision": settings.revision}, sort_keys=True)
 
 
-def models(config: Config) -> dict[str, list[str]]:
-    """Return system -> variants of every model that is evaluated, in the order of the tables."""
-    rows = {"teacher": [config.dataset]}
-    for system in SYSTEMS:
-        section = getattr(config, system)
-        if section is not None:
-            rows[system] = list(section.student.variants)
-    return rows
+def difference(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the entries of `values` that differ from `defaults`, group by group."""
+    changes = {}
+    for key, value in values.items():
+        if isinstance(value, dict) and isinstance(defaults.get(key), dict):
+            inner = difference(value, defaults[key])
+            if inner:
+                changes[key] = inner
+        elif key not in defaults or value != defaults[key]:
+            changes[key] = value
+    return changes
 
 
 def load(mapping: Mapping[str, Any]) -> Config:
@@ -214,9 +217,10 @@ def load(mapping: Mapping[str, Any]) -> Config:
     Raises ConfigError with one line per fault: key path, value, what is allowed.
     """
     try:
-        return Config.model_validate(json.loads(json.dumps(mapping)))
+        data = json.loads(json.dumps(mapping, default=str))
+        return Config.model_validate(data)
     except ValidationError as error:
-        raise ConfigError("\n".join(explain(error))) from None
+        raise ConfigError("\n".join(explain(error, model=Config, data=data))) from None
 
 
 def parse_settings(stage: str, text: str) -> StageSettings:
@@ -227,88 +231,25 @@ def parse_settings(stage: str, text: str) -> StageSettings:
     if stage not in STAGES:
         raise ConfigError(f"unknown stage {stage!r}; stages are {', '.join(STAGES)}")
     try:
-        return STAGES[stage].model_validate(json.loads(text))
+        data = json.loads(text)
+        return STAGES[stage].model_validate(data)
     except json.JSONDecodeError as error:
         raise ConfigError(f"{stage}: settings are not JSON: {error}") from None
     except ValidationError as error:
-        raise ConfigError("\n".join(explain(error, prefix=stage))) from None
+        lines = explain(error, prefix=stage, model=STAGES[stage], data=data)
+        raise ConfigError("\n".join(lines)) from None
 
 
-def explain(error: ValidationError, prefix: str = "") -> list[str]:
-    """Return one readable line per fault of a pydantic error."""
-    lines = []
-    for fault in error.errors(include_url=False):
-        where = ".".join([prefix] * bool(prefix) + [str(part) for part in fault["loc"]])
-        message = re.sub(r"^Value error, ", "", fault["msg"])
-        if fault["type"] == "extra_forbidden":
-            message = "unknown key"
-        elif fault["type"] == "missing":
-            message = "missing; it has no default"
-        shown = fault.get("input")
-        value = "" if isinstance(shown, dict) or fault["type"] == "missing" else f" = {shown!r}"
-        lines.append(f"config: {where or 'top level'}{value}: {message}")
-    return lines
-
-
-def check_names(config: Config) -> None:
-    """Raise ValueError where one section names something that another does not hold."""
-    _known("dataset", config.dataset, config.data.prepare.variants)
-    if config.dbnas is not None:
-        _check_dbnas(config.dbnas)
-    searches = list(config.dbnas.search.variants) if config.dbnas else []
-    if config.denoising_student is not None:
-        students = (
-            [f"dbnas/{name}" for name in config.dbnas.student.variants] if config.dbnas else []
-        )
-        pairs = config.denoising_student.pairs
-        for name in pairs.variants:
-            teacher = pairs.variant(name).teacher  # type: ignore[attr-defined]
-            _known(
-                f"denoising_student.pairs.variants.{name}.teacher", teacher, ["teacher", *students]
-            )
-        for name in config.denoising_student.student.variants:
-            _known(f"denoising_student.student.variants.{name}", name, pairs.variants)
-    if config.act is not None:
-        for name in config.act.student.variants:
-            backbone = config.act.student.variant(name).backbone  # type: ignore[attr-defined]
-            if backbone is not None:
-                _known(f"act.student.variants.{name}.backbone", backbone, searches)
-    rows = models(config)
-    for name in config.evaluation.measure.variants:
-        everything = [f"{system}/{row}" for system, names in rows.items() for row in names]
-        _known(f"evaluation.measure.variants.{name}", name, everything)
-    for system in SYSTEMS:
-        for row in getattr(config.tables, system) or ():
-            _known(f"tables.{system}", row, ["teacher", *rows.get(system, [])])
-
-
-def _check_dbnas(section: Dbnas) -> None:
-    for name in section.search.variants:
-        settings: Any = section.search.variant(name)
-        _known(
-            f"dbnas.search.variants.{name}.supernet", settings.supernet, section.supernet.variants
-        )
-        if settings.like is not None:
-            others = [other for other in section.search.variants if other != name]
-            _known(f"dbnas.search.variants.{name}.like", settings.like, others)
-            like: Any = section.search.variant(settings.like)
-            if like.method == "random":
-                raise ValueError(
-                    f"dbnas.search.variants.{name}.like = {settings.like!r}: itself random"
-                )
-    for name in section.student.variants:
-        student: Any = section.student.variant(name)
-        _known(
-            f"dbnas.student.variants.{name}.search",
-            student.search,
-            ["base", *section.search.variants],
-        )
-
-
-def _known(path: str, value: str, allowed: Any) -> None:
-    if value not in allowed:
-        names = ", ".join(str(name) for name in allowed) or "nothing in this run"
-        raise ValueError(f"{path} = {value!r}: no such name; it can be {names}")
-
-
-__all__ = ["STAGES", "SYSTEMS", "Config", "ConfigError", "Variants", "load", "parse_settings"]
+__all__ = [
+    "STAGES",
+    "SYSTEMS",
+    "Config",
+    "ConfigError",
+    "Variants",
+    "explain",
+    "load",
+    "models",
+    "parse_settings",
+    "stage_settings",
+    "tracked",
+]

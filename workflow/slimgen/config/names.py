@@ -1,0 +1,106 @@
+"""Checks across sections: what one section names, another must hold."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from slimgen.config.errors import UnknownNameError
+
+if TYPE_CHECKING:
+    from slimgen.config.run import Config, Dbnas
+
+VARIANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+SYSTEMS = ("dbnas", "denoising_student", "act")
+
+
+def check_names(config: Config) -> None:
+    """Raise UnknownNameError where one section names something that another does not hold."""
+    for path, group in _stages_with_variants(config):
+        _check_spelling(path, group.variants)
+    _known("dataset", config.dataset, config.data.prepare.variants)
+    if config.dbnas is not None:
+        _check_dbnas(config.dbnas)
+    if config.denoising_student is not None:
+        _check_denoising_student(config)
+    if config.act is not None:
+        _check_act(config)
+    rows = model_rows(config)
+    everything = [f"{system}/{row}" for system, names in rows.items() for row in names]
+    for name in config.evaluation.measure.variants:
+        _known(f"evaluation.measure.variants.{name}", name, everything)
+    for system in SYSTEMS:
+        for row in getattr(config.tables, system) or ():
+            _known(f"tables.{system}", row, ["teacher", *rows.get(system, [])])
+
+
+def model_rows(config: Config) -> dict[str, list[str]]:
+    """Return system -> variants of every model that is evaluated, in the order of the tables."""
+    rows = {"teacher": [config.dataset]}
+    for system in SYSTEMS:
+        section = getattr(config, system)
+        if section is not None:
+            rows[system] = list(section.student.variants)
+    return rows
+
+
+def _stages_with_variants(config: Config) -> Iterable[tuple[str, Any]]:
+    for section in ("data", "classifier", "teacher", *SYSTEMS):
+        for name in type(getattr(config, section)).model_fields if getattr(config, section) else ():
+            yield f"{section}.{name}", getattr(getattr(config, section), name)
+
+
+def _check_spelling(path: str, variants: Mapping[str, Any]) -> None:
+    for name in variants:
+        if not VARIANT.fullmatch(name):
+            raise UnknownNameError(
+                f"{path}.variants.{name}: a variant names a folder: "
+                "letters, digits, - and _, beginning with a letter or digit"
+            )
+
+
+def _check_dbnas(section: Dbnas) -> None:
+    for name in section.search.variants:
+        settings: Any = section.search.variant(name)
+        path = f"dbnas.search.variants.{name}"
+        _known(f"{path}.supernet", settings.supernet, section.supernet.variants)
+        if settings.like is not None:
+            others = [other for other in section.search.variants if other != name]
+            _known(f"{path}.like", settings.like, others)
+            like: Any = section.search.variant(settings.like)
+            if like.method == "random":
+                raise UnknownNameError(f"{path}.like = {settings.like!r}: itself random")
+    for name in section.student.variants:
+        student: Any = section.student.variant(name)
+        path = f"dbnas.student.variants.{name}"
+        _known(f"{path}.search", student.search, ["base", *section.search.variants])
+
+
+def _check_denoising_student(config: Config) -> None:
+    assert config.denoising_student is not None
+    students = [f"dbnas/{name}" for name in config.dbnas.student.variants] if config.dbnas else []
+    pairs = config.denoising_student.pairs
+    for name in pairs.variants:
+        settings: Any = pairs.variant(name)
+        path = f"denoising_student.pairs.variants.{name}.teacher"
+        _known(path, settings.teacher, ["teacher", *students])
+    for name in config.denoising_student.student.variants:
+        _known(f"denoising_student.student.variants.{name}", name, pairs.variants)
+
+
+def _check_act(config: Config) -> None:
+    assert config.act is not None
+    searches = list(config.dbnas.search.variants) if config.dbnas else []
+    variants = config.act.student.variants
+    for name in variants:
+        settings: Any = config.act.student.variant(name)
+        path = f"act.student.variants.{name}"
+        if settings.backbone is not None:
+            _known(f"{path}.backbone", settings.backbone, searches)
+
+
+def _known(path: str, value: str, allowed: Iterable[str]) -> None:
+    if value not in allowed:
+        names = ", ".join(str(name) for name in allowed) or "nothing in this run"
+        raise UnknownNameError(f"{path} = {value!r}: no such name; it can be {names}")
