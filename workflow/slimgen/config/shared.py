@@ -39,6 +39,9 @@ class ArraySource(Settings):
 
     kind: Literal["npz"] = "npz"
     path: str
+    layout: Literal["auto", "nhwc", "nchw"] = Field(
+        "auto", description="Where the channels are; auto: the axis with at most 4 entries."
+    )
 
 
 class DownloadSource(Settings):
@@ -145,7 +148,8 @@ class MeasureSettings(StageSettings):
     @model_validator(mode="after")
     def _samplers_are_known(self) -> MeasureSettings:
         for name in self.samplers:
-            parse_sampler(name)
+            if parse_sampler(name)[0] in ("one-step", "consistency"):
+                raise ValueError(f"sampler {name!r} is not one of diffusion models")
         return self
 
 
@@ -154,13 +158,17 @@ class Measure(MeasureSettings, Variants):
 
 
 def parse_sampler(name: str) -> tuple[str, int]:
-    """Split `ddim-50` into ("ddim", 50).
+    """Split `ddim-50` into ("ddim", 50); `one-step` is ("one-step", 1).
 
     Raises ValueError for a name of another form.
     """
+    if name == "one-step":
+        return name, 1
     kind, _, nfe = name.partition("-")
-    if kind not in ("ddim", "ddpm", "dpm", "dpmpp") or not nfe.isdecimal() or int(nfe) < 1:
+    known = kind in ("ddim", "ddpm", "dpm", "dpmpp", "consistency")
+    if not known or not nfe.isdecimal() or int(nfe) < 1:
         raise ValueError(
-            f"sampler {name!r}: use ddim-N, ddpm-N, dpm-N or dpmpp-N, for example ddim-50"
+            f"sampler {name!r}: use ddim-N, ddpm-N, dpm-N, dpmpp-N, consistency-N or one-step, "
+            "for example ddim-50"
         )
     return kind, int(nfe)

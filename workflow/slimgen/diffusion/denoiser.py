@@ -7,6 +7,7 @@ models with the preconditioning of Song et al. 2023.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,6 +16,9 @@ from torch import nn
 
 from slimgen.diffusion.prediction import Prediction, to_x0
 from slimgen.diffusion.schedule import Schedule
+
+Denoise = Callable[[torch.Tensor, float], torch.Tensor]  # what samplers ask for
+Callback = Callable[[int, torch.Tensor, torch.Tensor, float], None]  # (step, x, denoised, sigma)
 
 
 @dataclass(frozen=True)
@@ -35,12 +39,12 @@ class DiffusionProcess:
         return z * (1 + sigma**2) ** 0.5
 
     def denoise(self, network: nn.Module, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
-        """Return the network's estimate of x0."""
-        s64 = sigma.double()
-        a = (1 / (1 + s64**2).sqrt()).to(x.dtype)[:, None, None, None]
-        s = (s64 / (1 + s64**2).sqrt()).to(x.dtype)[:, None, None, None]
+        """Return the network's estimate of x0; `sigma` (n,) may stay on the CPU."""
+        t = self.schedule.timestep(sigma).to(x.device, x.dtype)
+        sigma = sigma.double()[:, None, None, None]
+        norm = (1 + sigma**2).sqrt()
+        a, s = (1 / norm).to(x.device, x.dtype), (sigma / norm).to(x.device, x.dtype)
         x_t = a * x
-        t = self.schedule.timestep(sigma).to(x.dtype)
         output = network(x_t, t, return_dict=False)[0].to(x.dtype)
         return to_x0(output, x_t, a, s, self.prediction)
 
@@ -73,8 +77,8 @@ class OneStepProcess:
 class ConsistencyProcess:
     """A consistency model: f(x, sigma) = c_skip x + c_out F(c_in x, sigma), f(x, sigma_min) = x.
 
-    c_skip = sd^2 / ((sigma - sigma_min)^2 + sd^2), c_out = sd (sigma - sigma_min) / sqrt(sigma^2 + sd^2),
-    c_in = 1 / sqrt(sigma^2 + sd^2) (Song et al. 2023, appendix C).
+    c_skip = sd^2 / ((sigma - sigma_min)^2 + sd^2), c_in = 1 / sqrt(sigma^2 + sd^2),
+    c_out = sd (sigma - sigma_min) / sqrt(sigma^2 + sd^2) (Song et al. 2023, appendix C).
     """
 
     sigma_min: float
@@ -101,9 +105,12 @@ class ConsistencyProcess:
         return sigma if self.time_conditioning == "raw" else 250.0 * sigma.log()
 
     def denoise(self, network: nn.Module, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
-        """Return f(x, sigma)."""
-        c_skip, c_out, c_in = (c.to(x.dtype)[:, None, None, None] for c in self.coefficients(sigma))
-        output = network(c_in * x, self.condition(sigma), return_dict=False)[0].to(x.dtype)
+        """Return f(x, sigma); `sigma` (n,) may stay on the CPU."""
+        c_skip, c_out, c_in = (
+            c.to(x.device, x.dtype)[:, None, None, None] for c in self.coefficients(sigma)
+        )
+        condition = self.condition(sigma).to(x.device, x.dtype)
+        output = network(c_in * x, condition, return_dict=False)[0].to(x.dtype)
         return c_skip * x + c_out * output
 
 
@@ -112,14 +119,15 @@ Process = DiffusionProcess | OneStepProcess | ConsistencyProcess
 
 @dataclass(frozen=True)
 class Denoiser:
-    """A network with its process: `denoiser(x, sigma)`; `nfe` counts evaluations."""
+    """A network with its process: `denoiser(x, sigma)` is one evaluation of the network."""
 
     network: nn.Module
     process: DiffusionProcess | ConsistencyProcess
 
     def __call__(self, x: torch.Tensor, sigma: torch.Tensor | float) -> torch.Tensor:
         """Return the estimate of x0; a float sigma holds for the whole batch."""
-        sigmas = torch.as_tensor(sigma, dtype=torch.float32, device=x.device).expand(len(x))
+        # float64 on the CPU: timesteps keep their digits, and no step waits for a GPU
+        sigmas = torch.as_tensor(sigma, dtype=torch.float64).expand(len(x))
         return self.process.denoise(self.network, x, sigmas)
 
 

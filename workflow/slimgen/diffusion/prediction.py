@@ -1,6 +1,6 @@
 """What a network predicts, and the way from each prediction to the others.
 
-With x_t = a x0 + s eps, a = sqrt(abar), s = sqrt(1 - abar): v = a eps - s x0 (Salimans and Ho 2022).
+With x_t = a x0 + s eps, a = sqrt(abar), s = sqrt(1 - abar): v = a eps - s x0 (Salimans, Ho 2022).
 """
 
 from __future__ import annotations
@@ -15,7 +15,11 @@ DIFFUSERS_NAMES: dict[str, Prediction] = {"epsilon": "eps", "sample": "x0", "v_p
 
 
 def to_x0(
-    output: torch.Tensor, x_t: torch.Tensor, a: torch.Tensor, s: torch.Tensor, prediction: Prediction
+    output: torch.Tensor,
+    x_t: torch.Tensor,
+    a: torch.Tensor,
+    s: torch.Tensor,
+    prediction: Prediction,
 ) -> torch.Tensor:
     """Return x0 from the network's output; `a` and `s` broadcast over the images."""
     if prediction == "eps":
@@ -26,7 +30,11 @@ def to_x0(
 
 
 def to_eps(
-    output: torch.Tensor, x_t: torch.Tensor, a: torch.Tensor, s: torch.Tensor, prediction: Prediction
+    output: torch.Tensor,
+    x_t: torch.Tensor,
+    a: torch.Tensor,
+    s: torch.Tensor,
+    prediction: Prediction,
 ) -> torch.Tensor:
     """Return eps from the network's output."""
     if prediction == "eps":

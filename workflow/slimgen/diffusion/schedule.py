@@ -1,8 +1,8 @@
 """Variance-preserving noise schedules as values (Ho et al. 2020; Nichol and Dhariwal 2021).
 
-x_t = sqrt(abar_t) x0 + sqrt(1 - abar_t) eps. Samplers work in the coordinates x = x_t / sqrt(abar_t)
-= x0 + sigma eps with sigma_t = sqrt((1 - abar_t) / abar_t). Between integer timesteps log(abar) is
-linear, as DPM-Solver takes it for discrete schedules.
+x_t = sqrt(abar_t) x0 + sqrt(1 - abar_t) eps. Samplers work in the coordinates
+x = x_t / sqrt(abar_t) = x0 + sigma eps with sigma_t = sqrt((1 - abar_t) / abar_t). Between integer
+timesteps log(abar) is linear, as DPM-Solver takes it for discrete schedules.
 """
 
 from __future__ import annotations
