@@ -1,4 +1,4 @@
-"""Saved models: a diffusers folder (config.json, .safetensors, scheduler_config.json) and process.json.
+"""Saved models: a diffusers folder (config, safetensors, scheduler_config) and process.json.
 
 A folder without process.json is taken as a diffusers DDPM: any such folder can be a teacher.
 """
@@ -6,6 +6,7 @@ A folder without process.json is taken as a diffusers DDPM: any such folder can 
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 
 import torch
 from diffusers.models.modeling_utils import ModelMixin
+from diffusers.utils import logging as diffusers_logging
 
 from slimgen.data.files import atomic_path, read_json, write_json
 from slimgen.diffusion.denoiser import (
@@ -29,6 +31,16 @@ from slimgen.diffusion.schedule import Schedule
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 FILES = ("config.json", WEIGHTS, "process.json")  # every model of this project
 DIFFUSION_FILES = (*FILES, "scheduler_config.json")  # those with a noise schedule
+
+SCHEDULERS = (
+    "DDPMScheduler",
+    "DDIMScheduler",
+    "PNDMScheduler",
+    "DPMSolverSinglestepScheduler",
+    "DPMSolverMultistepScheduler",
+    "UniPCMultistepScheduler",
+    "DEISMultistepScheduler",
+)
 
 
 class ModelError(ValueError):
@@ -54,7 +66,8 @@ def save_model(folder: Path, network: Any, process: Process) -> None:
         network.save_pretrained(scratch, safe_serialization=True)
         for name in (WEIGHTS, "config.json"):
             with atomic_path(folder / name) as temporary:
-                (Path(scratch) / name).replace(temporary)
+                # A copy: diffusers may leave weights that only their owner can read
+                shutil.copyfile(Path(scratch) / name, temporary)
     write_json(folder / "process.json", process_record(process))
     if not isinstance(process, ConsistencyProcess):
         write_json(folder / "scheduler_config.json", scheduler_config(process))
@@ -78,7 +91,7 @@ def scheduler_config(process: DiffusionProcess | OneStepProcess) -> dict[str, An
 
 
 def load_model(folder: Path, device: torch.device | str = "cpu") -> SavedModel:
-    """Read a model of this project, or any diffusers DDPM folder (flat, or with unet/ and scheduler/).
+    """Read a model of this project, or any diffusers DDPM folder (flat, or unet/ and scheduler/).
 
     Raises ModelError for a missing or damaged file and for a class that is not allowed.
     """
@@ -86,27 +99,52 @@ def load_model(folder: Path, device: torch.device | str = "cpu") -> SavedModel:
     return SavedModel(network, load_process(folder))
 
 
+def load_diffusion(
+    folder: Path, device: torch.device | str = "cpu"
+) -> tuple[ModelMixin, DiffusionProcess]:
+    """Read a model that can be a teacher: a network and its discrete-time diffusion.
+
+    Raises ModelError as `load_model` does, and for a model of another kind.
+    """
+    saved = load_model(folder, device)
+    if not isinstance(saved.process, DiffusionProcess):
+        raise ModelError(f"{folder}: a {saved.process.kind} model is not a diffusion model")
+    return saved.network, saved.process
+
+
 def load_network(folder: Path, device: torch.device | str = "cpu") -> ModelMixin:
     """Read a network from its config.json and safetensors; nothing is unpickled or downloaded."""
     config = _read_config(folder / "config.json")
     name = config.get("_class_name")
+    cls: Any
     if name == "UNet2DModel":
-        from diffusers.models.unets.unet_2d import UNet2DModel as Class
+        from diffusers.models.unets.unet_2d import UNet2DModel as cls  # noqa: N813
     elif name == "SearchedUNet2DModel":
-        from slimgen.networks.searched_unet import SearchedUNet2DModel as Class
+        from slimgen.networks.searched_unet import SearchedUNet2DModel as cls  # noqa: N813
     else:
         raise ModelError(
             f"{folder / 'config.json'}: class {name!r} is not allowed; "
             "it can be UNet2DModel or SearchedUNet2DModel"
         )
     if not (folder / WEIGHTS).is_file():
-        raise ModelError(f"{folder / WEIGHTS} does not exist (weights are read from safetensors only)")
+        raise ModelError(
+            f"{folder / WEIGHTS} does not exist (weights are read from safetensors only)"
+        )
+    diffusers_logging.set_verbosity_error()  # what it warns of is an error of ours
     try:
-        network = Class.from_pretrained(
-            folder, use_safetensors=True, local_files_only=True, low_cpu_mem_usage=False
+        network, found = cls.from_pretrained(
+            folder,
+            use_safetensors=True,
+            local_files_only=True,
+            low_cpu_mem_usage=False,
+            output_loading_info=True,
         )
     except Exception as error:  # diffusers raises many kinds here
-        raise ModelError(f"{folder}: the weights cannot be read ({_first_line(error)})") from None
+        raise ModelError(f"{folder}: the weights cannot be read ({_one_line(error)})") from None
+    for kind in ("missing", "unexpected"):
+        names = sorted(found[f"{kind}_keys"])
+        if names:
+            raise ModelError(f"{folder / WEIGHTS}: {len(names)} tensors {kind}, {names[0]} for one")
     return network.to(device).eval()
 
 
@@ -117,6 +155,11 @@ def load_process(folder: Path) -> Process:
         return ConsistencyProcess(**{k: v for k, v in record.items() if k != "kind"})
     nested = folder / "scheduler" / "scheduler_config.json"
     config = _read_config(nested if nested.exists() else folder / "scheduler_config.json")
+    if config.get("_class_name", SCHEDULERS[0]) not in SCHEDULERS:
+        raise ModelError(
+            f"{folder}: scheduler {config['_class_name']!r} is not one of a variance-preserving "
+            f"diffusion; it can be {', '.join(SCHEDULERS)}"
+        )
     schedule = _schedule(config, folder)
     prediction = DIFFUSERS_NAMES.get(config.get("prediction_type", "epsilon"))
     if prediction is None:
@@ -127,6 +170,10 @@ def load_process(folder: Path) -> Process:
 
 
 def _schedule(config: dict[str, Any], folder: Path) -> Schedule:
+    if config.get("rescale_betas_zero_snr"):
+        raise ModelError(
+            f"{folder}: scheduler_config.json: rescale_betas_zero_snr is not supported"
+        )
     if config.get("trained_betas") is not None:
         betas = torch.tensor(config["trained_betas"], dtype=torch.float64)
         return Schedule((1 - betas).cumprod(0))
@@ -136,7 +183,7 @@ def _schedule(config: dict[str, Any], folder: Path) -> Schedule:
     try:
         scheduler = DDPMScheduler(**{key: config[key] for key in keys if key in config})
     except NotImplementedError as error:
-        raise ModelError(f"{folder}: scheduler_config.json: {_first_line(error)}") from None
+        raise ModelError(f"{folder}: scheduler_config.json: {_one_line(error)}") from None
     return Schedule((1 - scheduler.betas.double()).cumprod(0))
 
 
@@ -152,5 +199,5 @@ def _read_config(path: Path) -> dict[str, Any]:
     return value
 
 
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__
