@@ -1,12 +1,26 @@
-"""Settings of ACT (adversarial consistency training of a one-step model)."""
+"""Settings of ACT (adversarial consistency training of a one-step model).
+
+`preset` names the source of the defaults: `paper` (the class defaults), `code` (the released code
+where it differs) or `demo` (small images and short runs). Keys that are given win over the preset,
+group by group: `optimizer: {lr: 4.0e-3}` changes the learning rate and nothing else.
+"""
 
 from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from slimgen.config.base import Ema, Network, Optimizer, Settings, Training, Variants
+from slimgen.config.base import (
+    Ema,
+    Network,
+    Optimizer,
+    Settings,
+    Training,
+    Variants,
+    deep_merge,
+    difference,
+)
 
 
 class Discriminator(Settings):
@@ -19,17 +33,42 @@ class Discriminator(Settings):
     block_out_channels: tuple[int, ...] = (128, 128, 256, 256)
     layers_per_block: int = Field(3, ge=1)
     attention: tuple[bool, ...] = (False, True, False, False)
-    attention_head_dim: int | None = 8
+    mid_attention: bool = True
+    attention_head_dim: int | None = Field(8, ge=1)
     norm_num_groups: int = Field(32, ge=1)
     head_norm: bool = Field(True, description="GroupNorm before the head (CIFAR-10 variant).")
+    unused_head: bool = Field(
+        True, description="A second head that nothing reads, as in the released code."
+    )
+
+    @model_validator(mode="after")
+    def _levels_agree(self) -> Discriminator:
+        if len(self.attention) != len(self.block_out_channels):
+            raise ValueError(
+                f"attention has {len(self.attention)} entries and block_out_channels "
+                f"{len(self.block_out_channels)}; one entry per level is needed"
+            )
+        for channels in self.block_out_channels:
+            if channels % self.norm_num_groups:
+                raise ValueError(
+                    f"block_out_channels {channels} is not a multiple of norm_num_groups "
+                    f"{self.norm_num_groups}"
+                )
+        return self
 
 
 class Weight(Settings):
-    """lambda_N(n), the share of the adversarial loss."""
+    """lambda_N(n), the share of the adversarial loss: w, or w (n / (N - 1))^log_1/2(w_mid / w)."""
 
     kind: Literal["constant", "increasing"] = "constant"
-    w: float = Field(0.3, ge=0, le=1)
-    w_mid: float = Field(0.2, ge=0, le=1, description="increasing: weight at the middle index.")
+    w: float = Field(0.3, ge=0, le=1, description="0 is consistency training, without adversary.")
+    w_mid: float = Field(0.2, gt=0, le=1, description="increasing: weight at the middle index.")
+
+    @model_validator(mode="after")
+    def _increases(self) -> Weight:
+        if self.kind == "increasing" and 0 < self.w < self.w_mid:
+            raise ValueError(f"w_mid {self.w_mid} is above w {self.w}: the weight would decrease")
+        return self
 
 
 class Augment(Settings):
@@ -37,7 +76,9 @@ class Augment(Settings):
 
     enabled: bool = True
     tau: float = Field(10_000.0, gt=0, description="p rises while the R1 average is above tau.")
-    ada_length: float = Field(500_000, gt=0, description="Images from p = 0 to p = 1.")
+    ada_length: float = Field(
+        500_000, gt=0, description="Images from p = 0 to p = 1; a step counts 2 batch_size."
+    )
     r1_decay: float = Field(0.93, ge=0, lt=1)
     p_max: float = Field(1.0, ge=0, le=1)
 
@@ -46,13 +87,30 @@ class StudentSettings(Training):
     """act.student: consistency training with an adversarial term, from scratch."""
 
     preset: Literal["paper", "code", "demo"] = Field(
-        "paper", description="Which source the defaults below follow where sources disagree."
+        "paper", description="Which source the defaults follow where sources disagree."
     )
     steps: int = Field(300_000, ge=1)
-    batch_size: int = Field(80, ge=2, description="Images of the generator's step.")
-    network: Network = Network()
+    batch_size: int = Field(
+        80,
+        ge=2,
+        multiple_of=2,
+        description="Images of the generator's step; the discriminator sees half as many "
+        "generated and half as many real ones.",
+    )
+    network: Network = Network(
+        block_out_channels=(128, 128, 256, 256),
+        attention_head_dim=8,
+        norm_eps=1e-5,
+        dropout=0.0,
+        flip_sin_to_cos=True,
+        freq_shift=0,
+        downsample_padding=1,
+    )
     backbone: str | None = Field(
         None, description="Variant of dbnas.search whose architecture is the backbone."
+    )
+    equal_macs_with: str | None = Field(
+        None, description="Variant of act.student whose total training MACs set this one's steps."
     )
     discriminator: Discriminator = Discriminator()
     optimizer: Optimizer = Optimizer(name="radam", lr=1e-4, betas=(0.0, 0.99))
@@ -61,7 +119,7 @@ class StudentSettings(Training):
     )
     s0: int = Field(2, ge=2)
     s1: int = Field(150, ge=2)
-    mu0: float = Field(0.9, ge=0, lt=1)
+    mu0: float = Field(0.9, gt=0, lt=1)
     scales: Literal["act", "openai"] = Field("act", description="Rounding of N(k).")
     sigma_min: float = Field(0.002, gt=0)
     sigma_max: float = Field(80.0, gt=0)
@@ -76,12 +134,66 @@ class StudentSettings(Training):
     distance: Literal["pseudo_huber", "l2", "lpips"] = "lpips"
     lpips_path: str | None = Field(None, description="Weights of LPIPS-VGG16; never downloaded.")
     weight: Weight = Weight()
-    adversarial: Literal["non_saturating", "minimax"] = "non_saturating"
+    adversarial: Literal["non_saturating", "minimax", "hinge"] = "non_saturating"
     r1_gamma: float = Field(10.0, ge=0)
     r1_interval: int = Field(16, ge=1)
-    r1_lazy_scale: float = Field(1.0, gt=0, description="1 as in the code, 16 as in StyleGAN2.")
+    r1_lazy_scale: float = Field(
+        16.0, gt=0, description="Factor of the lazy penalty: 16 as in StyleGAN2, 1 as in the code."
+    )
     augment: Augment = Augment()
+    require_augmentation: bool = Field(
+        False, description="A run whose p never left 0 is an error (it would equal act-noaug)."
+    )
     flip: bool = True
+
+    @model_validator(mode="before")
+    @classmethod
+    def _start_from_preset(cls, values: Any) -> Any:
+        """Lay the given keys over the preset's, group by group."""
+        preset = values.get("preset", "paper") if isinstance(values, dict) else None
+        # The field's own check names what is allowed.
+        return deep_merge(PRESETS[preset], values) if preset in tuple(PRESETS) else values
+
+    def changes(self) -> dict[str, Any]:
+        """Return the preset, and what differs from its defaults."""
+        preset = StudentSettings(preset=self.preset).model_dump(mode="json")
+        label = {"preset": self.preset} if self.preset != "paper" else {}
+        return label | difference(self.model_dump(mode="json"), preset)
+
+    @model_validator(mode="after")
+    def _choices_agree(self) -> StudentSettings:
+        if self.s1 < self.s0:
+            raise ValueError(f"s1 {self.s1} is below s0 {self.s0}: the number of scales grows")
+        if self.sigma_max <= self.sigma_min:
+            raise ValueError(f"sigma_max {self.sigma_max} is not above sigma_min {self.sigma_min}")
+        if self.sigma_data != "measured" and self.sigma_data <= 0:
+            raise ValueError(f"sigma_data {self.sigma_data}: it is positive, or 'measured'")
+        if self.sampling_weights == "target" and self.target == "stop_gradient":
+            raise ValueError(
+                "sampling_weights 'target' needs target 'ema': a stop-gradient target is the "
+                "online network itself; set sampling_weights: ema"
+            )
+        return self
+
+
+# What the sources say where they disagree; `paper` is the class defaults. Both published recipes
+# take the EMA target for sampling and raw sigma for the time, and tau at which p stays 0: the
+# tau of the paper's augmented run is not known.
+PRESETS: dict[str, dict[str, Any]] = {
+    "paper": {},
+    "code": {
+        "discriminator": {"block_out_channels": (128, 256, 256, 256)},
+        "r1_lazy_scale": 1.0,
+    },
+    "demo": {
+        "target": "stop_gradient",
+        "sampling_weights": "ema",
+        "sigma_data": "measured",
+        "distance": "pseudo_huber",
+        "require_augmentation": True,
+        "flip": False,
+    },
+}
 
 
 class Student(StudentSettings, Variants):
@@ -92,3 +204,12 @@ class Student(StudentSettings, Variants):
         "ct": {"weight": {"w": 0.0}},
         "act-noaug": {"augment": {"enabled": False}},
     }
+
+    def merged(self, name: str) -> dict[str, Any]:
+        """Return the common settings with those of a variant laid over them, not validated.
+
+        Defaults come after the merge, so that a variant may name another preset.
+        """
+        common = self.changes()
+        common.pop("variants", None)
+        return deep_merge(common, self.variants[name])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -23,6 +24,11 @@ class StageSettings(Settings):
     """
 
     revision: int = Field(1, ge=1, description="Raise to rerun the stage on purpose.")
+
+    def changes(self) -> dict[str, Any]:
+        """Return what differs from the defaults, as JSON values; it validates to these settings."""
+        defaults = type(self)().model_dump(mode="json", by_alias=True)
+        return difference(self.model_dump(mode="json", by_alias=True), defaults)
 
     @model_validator(mode="before")
     @classmethod
@@ -94,6 +100,19 @@ def deep_merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
             deep_merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
         )
     return merged
+
+
+def difference(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the entries of `values` that differ from `defaults`, group by group."""
+    changes = {}
+    for key, value in values.items():
+        if isinstance(value, dict) and isinstance(defaults.get(key), dict):
+            inner = difference(value, defaults[key])
+            if inner:
+                changes[key] = inner
+        elif key not in defaults or value != defaults[key]:
+            changes[key] = value
+    return changes
 
 
 class Runtime(Settings):

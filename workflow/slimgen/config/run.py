@@ -193,22 +193,7 @@ def tracked(settings: StageSettings) -> str:
 
     `revision` is always part of it.
     """
-    defaults = type(settings)().model_dump(mode="json", by_alias=True)
-    changes = difference(settings.model_dump(mode="json", by_alias=True), defaults)
-    return json.dumps({**changes, "revision": settings.revision}, sort_keys=True)
-
-
-def difference(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the entries of `values` that differ from `defaults`, group by group."""
-    changes = {}
-    for key, value in values.items():
-        if isinstance(value, dict) and isinstance(defaults.get(key), dict):
-            inner = difference(value, defaults[key])
-            if inner:
-                changes[key] = inner
-        elif key not in defaults or value != defaults[key]:
-            changes[key] = value
-    return changes
+    return json.dumps({**settings.changes(), "revision": settings.revision}, sort_keys=True)
 
 
 def load(mapping: Mapping[str, Any]) -> Config:
