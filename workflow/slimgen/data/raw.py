@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,3 +24,9 @@ class Raw:
     sha256: str
     test: np.ndarray | None = None
     notes: dict[str, Any] = field(default_factory=dict)
+
+
+def combined_sha256(digests: dict[str, str]) -> str:
+    """Return one sha256 over the names and digests of several files, in the order of the names."""
+    lines = "".join(f"{name} {digests[name]}\n" for name in sorted(digests))
+    return hashlib.sha256(lines.encode()).hexdigest()

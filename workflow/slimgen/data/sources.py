@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
 import numpy as np
 
-from slimgen.config.shared import DigitsSource, Source
-from slimgen.data.errors import DataError
+from slimgen.config.shared import ArraySource, DigitsSource, FolderSource, Source
+from slimgen.data.arrays import read_arrays
+from slimgen.data.folder import read_folder
+from slimgen.data.progress import Report, silent
+from slimgen.data.public import read_public
 from slimgen.data.raw import Raw
 
 
@@ -24,11 +28,16 @@ def read_digits() -> Raw:
     )
 
 
-def read_source(source: Source) -> Raw:
+def read_source(source: Source, report: Report = silent) -> Raw:
     """Read the images that the settings name.
 
     Raises DataError naming what is missing, broken or does not fit.
     """
     if isinstance(source, DigitsSource):
         return read_digits()
-    raise DataError(f"{source.kind}: not read yet")
+    if isinstance(source, ArraySource):
+        return read_arrays(Path(source.path).expanduser(), source.layout)
+    if isinstance(source, FolderSource):
+        root = Path(source.path).expanduser()
+        return read_folder(root, size=source.size, channels=source.channels, report=report)
+    return read_public(source.name, mirror=source.mirror, report=report)

@@ -106,7 +106,7 @@ def controlled_rounding(rows: list[int], columns: list[int]) -> list[list[int]]:
 
 
 def find_cycle(fraction: list[list[int]]) -> list[tuple[int, int]] | None:
-    """Return the cells with a fraction along a closed walk that turns at each, or None if all are 0.
+    """Return the cells with a fraction along a closed walk that turns at each, or None.
 
     Rows and columns are the nodes of a graph and these cells its edges.
     """

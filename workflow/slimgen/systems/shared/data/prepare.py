@@ -8,8 +8,8 @@ and validation come from the official train images.
 
 from __future__ import annotations
 
+import hashlib
 import sys
-from collections import defaultdict
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import numpy as np
 from slimgen.config.shared import DataPrepareSettings
 from slimgen.data.errors import DataError
 from slimgen.data.files import atomic_path, digest, write_json
+from slimgen.data.progress import Reporter
 from slimgen.data.raw import Raw
 from slimgen.data.sources import read_source
 from slimgen.data.split import SPLITS, split_indices
@@ -30,18 +31,15 @@ def duplicates_across(images: np.ndarray, parts: dict[str, np.ndarray]) -> dict[
 
     Only pairs that share an image are named, as `train-report`.
     """
-    seen: dict[bytes, set[str]] = defaultdict(set)
-    for name, indices in parts.items():
-        for i in indices:
-            seen[images[i].tobytes()].add(name)
-    shared = {pixels: names for pixels, names in seen.items() if len(names) > 1}
-    counts: dict[str, int] = {}
-    for first, second in combinations(parts, 2):
-        both = [images[i].tobytes() for i in parts[second]] if shared else []
-        count = sum(1 for pixels in both if first in shared.get(pixels, ()))
-        if count:
-            counts[f"{first}-{second}"] = count
-    return counts
+    digests = {
+        name: [hashlib.blake2b(images[i].tobytes(), digest_size=16).digest() for i in indices]
+        for name, indices in parts.items()
+    }
+    counts = {
+        f"{first}-{second}": sum(map(set(digests[first]).__contains__, digests[second]))
+        for first, second in combinations(parts, 2)
+    }
+    return {pair: count for pair, count in counts.items() if count}
 
 
 def pixel_statistics(images: np.ndarray) -> dict[str, list[float] | float]:
@@ -65,6 +63,18 @@ def pixel_statistics(images: np.ndarray) -> dict[str, list[float] | float]:
     }
 
 
+def write_arrays(path: Path, images: np.ndarray, labels: np.ndarray) -> None:
+    """Write one split atomically; equal arrays give equal bytes.
+
+    Raises StageError naming the file where it cannot be written.
+    """
+    try:
+        with atomic_path(path) as temporary, temporary.open("wb") as file:
+            np.savez(file, images=images, labels=labels)
+    except OSError as error:
+        raise StageError(f"cannot write {path}: {error.strerror or error}") from None
+
+
 def describe_split(raw: Raw, indices: np.ndarray, path: Path) -> dict[str, Any]:
     """Return a split's entry in the manifest: size, sha256 of its file, images per class."""
     labels = raw.labels[indices]
@@ -78,14 +88,18 @@ def prepare(settings: DataPrepareSettings, job: Job) -> None:
     Raises StageError naming a source that cannot be read, fetched or split.
     """
     sizes = {name: getattr(settings, name) for name in SPLITS if name != "train"}
+
+    def publish(what: str, done: int, total: int | None) -> None:
+        job.progress(what=what, step=done, steps=total)
+
     try:
-        raw = read_source(settings.source)
+        with Reporter(publish=publish, poll=job.stop_if_asked) as report:
+            raw = read_source(settings.source, report)
         parts = split_indices(raw.labels, sizes, seed=settings.split_seed, test=raw.test)
     except DataError as error:
         raise StageError(f"{job.stage}: {error}") from None
     for name, indices in parts.items():
-        with atomic_path(job.out / f"{name}.npz") as temporary, temporary.open("wb") as file:
-            np.savez(file, images=raw.images[indices], labels=raw.labels[indices])
+        write_arrays(job.out / f"{name}.npz", raw.images[indices], raw.labels[indices])
     manifest = {
         # A mirror is where this machine looked, not what it found: the sha256 says that.
         "source": settings.source.model_dump(mode="json", exclude={"mirror"}) | raw.notes,
