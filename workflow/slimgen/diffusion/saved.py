@@ -151,8 +151,17 @@ def load_network(folder: Path, device: torch.device | str = "cpu") -> ModelMixin
 def load_process(folder: Path) -> Process:
     """Read how a model's output becomes an image."""
     record = _read_config(folder / "process.json") if (folder / "process.json").exists() else {}
-    if record.get("kind") == "consistency":
-        return ConsistencyProcess(**{k: v for k, v in record.items() if k != "kind"})
+    kind = record.pop("kind", "diffusion")
+    if kind == "consistency":
+        try:
+            return ConsistencyProcess(**record)
+        except TypeError as error:
+            raise ModelError(f"{folder / 'process.json'}: {_one_line(error)}") from None
+    if kind not in ("diffusion", "one_step"):
+        raise ModelError(
+            f"{folder / 'process.json'}: kind {kind!r} is not known; "
+            "it can be diffusion, one_step or consistency"
+        )
     nested = folder / "scheduler" / "scheduler_config.json"
     config = _read_config(nested if nested.exists() else folder / "scheduler_config.json")
     if config.get("_class_name", SCHEDULERS[0]) not in SCHEDULERS:
@@ -164,7 +173,7 @@ def load_process(folder: Path) -> Process:
     prediction = DIFFUSERS_NAMES.get(config.get("prediction_type", "epsilon"))
     if prediction is None:
         raise ModelError(f"{folder}: prediction_type {config['prediction_type']!r} is not known")
-    if record.get("kind") == "one_step":
+    if kind == "one_step":
         return OneStepProcess(schedule, prediction)
     return DiffusionProcess(schedule, prediction)
 
@@ -175,7 +184,12 @@ def _schedule(config: dict[str, Any], folder: Path) -> Schedule:
             f"{folder}: scheduler_config.json: rescale_betas_zero_snr is not supported"
         )
     if config.get("trained_betas") is not None:
-        betas = torch.tensor(config["trained_betas"], dtype=torch.float64)
+        try:
+            betas = torch.tensor(config["trained_betas"], dtype=torch.float64)
+        except (TypeError, ValueError) as error:
+            raise ModelError(f"{folder}: trained_betas: {_one_line(error)}") from None
+        if betas.dim() != 1 or len(betas) < 2 or not ((betas > 0) & (betas < 1)).all():
+            raise ModelError(f"{folder}: trained_betas are not at least two numbers in (0, 1)")
         return Schedule((1 - betas).cumprod(0))
     from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 
