@@ -31,6 +31,7 @@ CHUNK = 1 << 16
 TIMEOUT = (20, 60)  # seconds to connect, seconds without a byte
 MAX_REDIRECTS = 5
 MAX_FAILURES = 4  # in a row without a new byte
+WAIT = 0.2  # seconds between two looks at another download's lock
 PAUSE = 1.0  # seconds before the second try, doubled with each
 
 NETWORK_ERRORS = (
@@ -91,11 +92,17 @@ def mirror_places(mirror: str, folder: str, name: str) -> list[Path | str]:
 
 
 @contextlib.contextmanager
-def only_one(path: Path) -> Iterator[None]:
+def only_one(path: Path, report: Report) -> Iterator[None]:
     """Let one process at a time fetch `path`; the others wait and find it done."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.with_name(f".{path.name}.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                report(f"waiting for another download of {path.name}", 0, None)
+                time.sleep(WAIT)
         yield
 
 
@@ -206,7 +213,7 @@ def fetch(
     addresses += [file.address] if file.address else []
     for address in addresses:
         try:
-            with only_one(cached):
+            with only_one(cached, report):
                 if not (cached.is_file() and fits(cached, file.checksum)):
                     download(address, cached, file.checksum, report)
         except PlaceError as error:
