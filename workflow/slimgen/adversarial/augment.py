@@ -1,4 +1,4 @@
-"""Differentiable augmentation, geometric and colour (StyleGAN2-ADA, Karras et al. 2020, appendix B).
+"""Differentiable augmentation, geometric and colour (StyleGAN2-ADA, Karras et al. 2020, app. B).
 
 Every transformation is switched on for each image on its own with probability p. In their order:
 mirror, quarter turns, whole-pixel shift (exact pixel moves); isotropic scale, rotation, anisotropic
@@ -6,7 +6,7 @@ scale, rotation, shift (one resampling, between an up- and a downsampling by two
 wavelet, whose identity is exact because the wavelet is orthogonal); brightness, contrast, luma
 mirror, hue, saturation (one affine map of the colours). Where the paper's own code has a quarter
 turn of 0 or 3 only, all four are drawn here. Gradients flow through all of it; everything is
-built of gathers and convolutions, which have deterministic kernels on a GPU.
+built of gathers and convolutions, which PyTorch's deterministic mode covers.
 """
 
 from __future__ import annotations
@@ -53,10 +53,10 @@ def move_pixels(
 def resample(x: torch.Tensor, inverse: torch.Tensor) -> torch.Tensor:
     """Apply a geometric transformation to each image, the border reflected.
 
-    x (n, c, h, w); inverse (n, 2, 3) maps (column, row, 1) of the result to (column, row) of `x`, in
-    pixels from the centre.
+    x (n, c, h, w); inverse (n, 2, 3) maps (column, row, 1) of the result to (column, row) of `x`,
+    in pixels from the centre.
     """
-    n, c, h, w = x.shape
+    h, w = x.shape[2:]
     m = max(h, w) // 2 + len(SYM6) // 2  # reaches a quarter turn and more; beyond it, the edge
     rows = reflect(torch.arange(-m, h + m, device=x.device), h)
     columns = reflect(torch.arange(-m, w + m, device=x.device), w)
@@ -97,7 +97,9 @@ def draw_moves(
     }
 
 
-def draw_geometry(n: int, p: float, rng: torch.Generator, *, height: int, width: int) -> torch.Tensor:
+def draw_geometry(
+    n: int, p: float, rng: torch.Generator, *, height: int, width: int
+) -> torch.Tensor:
     """Draw the inverse transformation of `resample`, (n, 2, 3)."""
     # Two rotations share p: at least one of them happens with probability p.
     p_rotation = 1 - math.sqrt(1 - p)

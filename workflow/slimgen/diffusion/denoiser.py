@@ -95,7 +95,8 @@ class ConsistencyProcess:
     def coefficients(self, sigma: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return c_skip, c_out, c_in of the same shape as sigma."""
         sd = self.sigma_data
-        c_skip = sd**2 / ((sigma - self.sigma_min) ** 2 + sd**2)
+        # Written so that c_skip is exactly 1 at sigma_min, whatever sd: f(x, sigma_min) = x.
+        c_skip = 1 / (1 + ((sigma - self.sigma_min) / sd) ** 2)
         c_out = sd * (sigma - self.sigma_min) / (sigma**2 + sd**2).sqrt()
         c_in = 1 / (sigma**2 + sd**2).sqrt()
         return c_skip, c_out, c_in

@@ -1,8 +1,8 @@
 """LPIPS distance with VGG16 features (Zhang et al. 2018), weights from a local safetensors file.
 
-d(a, b) = sum_l mean_pixels sum_c w_lc (f_l(a) / |f_l(a)| - f_l(b) / |f_l(b)|)_c^2 over the outputs of
-five ReLU layers. The file holds torchvision's `features.{i}.weight` and `.bias` of VGG16's 13
-convolutions and `lin{l}.weight` (1, C, 1, 1), l = 0 .. 4; nothing is downloaded.
+d(a, b) = sum_l mean_pixels sum_c w_lc (f_l(a) / |f_l(a)| - f_l(b) / |f_l(b)|)_c^2
+over the outputs of five ReLU layers. The file holds torchvision's `features.{i}.weight` and
+`.bias` of VGG16's 13 convolutions and `lin{l}.weight` (1, C, 1, 1), l = 0 .. 4; nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -15,13 +15,22 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
+STAGES: tuple[tuple[int, ...], ...] = (
+    (64, 64),
+    (128, 128),
+    (256, 256, 256),
+    (512, 512, 512),
+    (512, 512, 512),
+)
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, for images in [0, 1]
 SIZE = 224  # images are resized to this, whatever their size
 
 
 class Lpips(nn.Module):
     """`lpips(a, b)`: distances (n,) of images (n, c, h, w) in [-1, 1], c = 1 (repeated) or 3."""
+
+    mean: torch.Tensor
+    std: torch.Tensor
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""ACT's discriminator (Kong et al. 2024): the encoder of a U-Net that sees a clean image and a time.
+"""ACT's discriminator (Kong et al. 2024): a U-Net's encoder that sees a clean image and a time.
 
 down blocks -> middle block -> [GroupNorm] -> SiLU -> 2x2 average pooling -> one logit; the time
 enters in every residual block, as in the generator. The R1 penalty needs second derivatives, which

@@ -28,13 +28,26 @@ def _permutation(num_items: int, seed: int, epoch: int, stream: str) -> torch.Te
 
 
 def batch_indices(
-    num_items: int, batch_size: int, step: int, seed: int, stream: str = "data"
+    num_items: int,
+    batch_size: int,
+    step: int,
+    seed: int,
+    stream: str = "data",
+    *,
+    drop_last: bool = False,
 ) -> torch.Tensor:
     """Return the items of batch `step`, (batch_size,) int64: shuffled epochs laid end to end.
 
-    Every item comes once per epoch; a batch may span the border of two epochs.
+    Every item comes once per epoch; a batch may span the border of two epochs. With `drop_last` it
+    does not, the rest of an epoch is left out, and so no batch holds an item twice.
+    Raises ValueError where such a batch is larger than an epoch.
     """
     start = step * batch_size
+    if drop_last:
+        if batch_size > num_items:
+            raise ValueError(f"a batch of {batch_size} different items out of {num_items}")
+        epoch, number = divmod(step, num_items // batch_size)
+        start = epoch * num_items + number * batch_size
     parts, needed = [], batch_size
     while needed:
         epoch, offset = divmod(start, num_items)
