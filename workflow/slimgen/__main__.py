@@ -1,6 +1,7 @@
 """Command line: `python -m slimgen SYSTEM.STAGE --settings JSON --out DIR --NAME PATH ...`.
 
-Every stage of the workflow runs and debugs by hand through this door, without Snakemake.
+Every stage of the workflow runs and debugs by hand through this door, without Snakemake. Beside the
+stages there are `run` (Snakemake with a live table), `status`, `check FILE...` and `schema`.
 """
 
 from __future__ import annotations
@@ -15,31 +16,31 @@ import time
 from pathlib import Path
 from typing import Any
 
-from slimgen.config.run import STAGES, ConfigError, load, parse_settings, stage_settings
+from slimgen.config.base import StageSettings
+from slimgen.config.paths import check_paths
+from slimgen.config.run import STAGES, ConfigError, parse_settings, read_config, stage_settings
 from slimgen.data.files import digest, write_json
 from slimgen.tracking.code_digest import code_digest
+from slimgen.tracking.plan import stage_module
 from slimgen.training.job import EXIT_STOPPED, Job, StageError, Stopped, describe
 
-SHARED = ("data", "classifier", "teacher", "evaluation")
 
-
-def stage_module(stage: str) -> str:
-    """Return the full module name of a stage: `dbnas.search` -> slimgen.systems.dbnas.search."""
-    system = stage.split(".")[0]
-    room = "slimgen.systems.shared" if system in SHARED else "slimgen.systems"
-    return f"{room}.{stage}"
+def check_exist(inputs: dict[str, list[Path]]) -> None:
+    """Raise StageError naming the first input file that is missing."""
+    for name, paths in inputs.items():
+        for path in paths:
+            if not path.exists():
+                raise StageError(f"--{name}: {path} does not exist")
 
 
 def collapse(name: str, paths: list[Path]) -> Path:
     """Return the one path meant by several files: their folder (a saved model is two files)."""
-    missing = [path for path in paths if not path.exists()]
-    if missing:
-        raise StageError(f"--{name}: {missing[0]} does not exist")
     if len(paths) == 1:
         return paths[0]
     folders = {path.parent for path in paths}
     if len(folders) > 1:
-        raise StageError(f"--{name}: the files lie in different folders: {sorted(map(str, folders))}")
+        names = ", ".join(sorted(map(str, folders)))
+        raise StageError(f"--{name}: the files lie in different folders: {names}")
     return folders.pop()
 
 
@@ -67,17 +68,28 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m slimgen",
         description="Run one stage by hand. Stages: " + ", ".join(STAGES) + ".",
-        epilog="Every input of the stage is an option of its own, for example --teacher FOLDER.",
+        epilog="Every input of the stage is an option of its own, for example --teacher FOLDER. "
+        "Other commands: run [SNAKEMAKE OPTIONS], status, check FILE..., schema.",
     )
     parser.add_argument("stage", metavar="SYSTEM.STAGE", choices=list(STAGES))
-    parser.add_argument("--settings", default="{}", help="the stage's settings that differ from the defaults, JSON")
-    parser.add_argument("--config", type=Path, help="take the settings from this config file instead")
+    parser.add_argument(
+        "--settings", default="{}", help="the stage's settings that differ from the defaults, JSON"
+    )
+    parser.add_argument(
+        "--config", type=Path, help="take the settings from this config file instead"
+    )
     parser.add_argument("--variant", help="with --config: the variant of the stage")
-    parser.add_argument("--out", type=Path, required=True, help="folder that receives the outputs")
-    parser.add_argument("--state", type=Path, help="folder of the resumable state (default: runs/...)")
+    parser.add_argument(
+        "--out", type=Path, nargs="+", required=True, help="folder of the outputs, or all its files"
+    )
+    parser.add_argument(
+        "--state", type=Path, help="folder of the resumable state (default: runs/...)"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
-    parser.add_argument("--budget-minutes", type=float, help="save and exit 75 when this time is spent")
+    parser.add_argument(
+        "--budget-minutes", type=float, help="save and exit 75 when this time is spent"
+    )
     return parser
 
 
@@ -90,63 +102,80 @@ def find_device(name: str) -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
+def read_settings(known: argparse.Namespace) -> StageSettings:
+    """Return the settings of the stage, from the command line or from a config file.
+
+    Raises ConfigError naming what is missing or wrong.
+    """
+    if known.config is None:
+        return parse_settings(known.stage, known.settings)
+    config = read_config(known.config)
+    variant = known.variant or config.dataset
+    try:
+        return stage_settings(config, known.stage, variant)
+    except KeyError:
+        raise ConfigError(f"{known.config}: {known.stage} has no variant {variant!r}") from None
+
+
 def run_stage(argv: list[str]) -> None:
     """Parse the command line, run the stage, write its settings and logs, delete its state."""
     parser = make_parser()
     known, rest = parser.parse_known_args(argv)
-    if known.config is not None:
-        import yaml
-
-        config = load(yaml.safe_load(known.config.read_text()))
-        settings = stage_settings(config, known.stage, known.variant or config.dataset)
-    else:
-        settings = parse_settings(known.stage, known.settings)
+    settings, out = read_settings(known), collapse("out", known.out)
     module = importlib.import_module(stage_module(known.stage))
     function = getattr(module, known.stage.split(".")[1])
     inputs = parse_inputs(parser, function, rest)
     code = code_digest(module.__name__)
+    check_exist(inputs)
+    places = {name: collapse(name, paths) for name, paths in inputs.items()}
     seen = {name: input_digest(paths) for name, paths in inputs.items()}
     complete = settings.model_dump(mode="json", by_alias=True)
+    identity = {"settings": complete, "inputs": seen, "code": code, "seed": known.seed}
+    minutes = known.budget_minutes
     job = Job(
         stage=known.stage,
-        out=known.out,
-        state=known.state or default_state(known.out),
+        out=out,
+        state=known.state or default_state(out),
         seed=known.seed,
         device=find_device(known.device),
-        fingerprint=hashlib.sha256(
-            describe({"settings": complete, "inputs": seen, "code": code, "seed": known.seed}).encode()
-        ).hexdigest(),
+        fingerprint=hashlib.sha256(describe(identity).encode()).hexdigest(),
         code=code,
-        deadline=None if known.budget_minutes is None else time.monotonic() + 60 * known.budget_minutes,
+        deadline=None if minutes is None else time.monotonic() + 60 * minutes,
     )
     job.install_signals()
     with job.locked():
         job.open_state()
-        known.out.mkdir(parents=True, exist_ok=True)
-        function(settings, job, **{name: collapse(name, paths) for name, paths in inputs.items()})
+        out.mkdir(parents=True, exist_ok=True)
+        function(settings, job, **places)
         finish(job, complete)
 
 
 def parse_inputs(
     parser: argparse.ArgumentParser, function: Any, rest: list[str]
 ) -> dict[str, list[Path]]:
-    """Parse the stage's own inputs: the keyword-only arguments of its function."""
+    """Parse the stage's own inputs: the keyword-only arguments of its function.
+
+    An option without a path (a rule's optional input that this variant does not have) is not given.
+    """
     keywords = {
         name: parameter
         for name, parameter in inspect.signature(function).parameters.items()
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY
     }
     inputs = argparse.ArgumentParser(prog=parser.prog, add_help=False)
-    for name, parameter in keywords.items():
-        required = parameter.default is inspect.Parameter.empty
-        inputs.add_argument(f"--{name}", type=Path, nargs="+", required=required)
+    for name in keywords:
+        inputs.add_argument(f"--{name}", type=Path, nargs="*", default=[])
     values = vars(inputs.parse_args(rest))
-    return {name: paths for name, paths in values.items() if paths is not None}
+    for name, parameter in keywords.items():
+        if parameter.default is inspect.Parameter.empty and not values[name]:
+            inputs.error(f"--{name} is needed")
+    return {name: paths for name, paths in values.items() if paths}
 
 
 def finish(job: Job, settings: dict[str, Any]) -> None:
     """Move the logs beside the outputs, write settings.json, delete the state."""
-    write_json(job.out / "settings.json", {"stage": job.stage, "seed": job.seed, "code": job.code, "settings": settings})
+    ran = {"stage": job.stage, "seed": job.seed, "code": job.code, "settings": settings}
+    write_json(job.out / "settings.json", ran)
     for old in job.out.glob("events.out.tfevents.*"):
         old.unlink()
     for path in [*job.state.glob("log.jsonl"), *job.state.glob("events.out.tfevents.*")]:
@@ -154,10 +183,37 @@ def finish(job: Job, settings: dict[str, Any]) -> None:
     job.close_state()
 
 
+def run_command(argv: list[str]) -> int:
+    """Run a stage or one of the other commands; return the exit code.
+
+    Imports are made here: `status` must not wait for torch.
+    """
+    command, rest = (argv[0], argv[1:]) if argv else ("", [])
+    if command == "run":
+        from slimgen.tracking.watch import watch
+
+        return watch(rest)
+    if command == "status":
+        from slimgen.tracking.status import show_status
+
+        return show_status(rest)
+    if command == "schema":
+        from slimgen.config.schema import write_schema
+
+        return write_schema(rest)
+    if command == "check":
+        for path in rest:
+            check_paths(read_config(Path(path)))
+            print(f"{path}: right")
+        return 0
+    run_stage(argv)
+    return 0
+
+
 def main() -> None:
     """Run, and turn the project's own errors into one line and an exit code."""
     try:
-        run_stage(sys.argv[1:])
+        sys.exit(run_command(sys.argv[1:]))
     except (ConfigError, StageError) as error:
         print(f"slimgen: {error}", file=sys.stderr)
         sys.exit(1)

@@ -26,7 +26,7 @@ class VariantsError(ValueError):
         self.model = model
 
 
-class UnknownNameError(ValueError):
+class WrongNameError(ValueError):
     """A section names what another does not hold; the message begins with the key path."""
 
 
@@ -55,7 +55,7 @@ def explain(
                 path = ".".join([*([where] if where else []), "variants", name])
                 for line in explain(nested, path, model=cause.model, data=settings):
                     faults[line] = []
-        elif isinstance(cause, UnknownNameError):
+        elif isinstance(cause, WrongNameError):
             faults[f"config: {cause}"] = []
         else:
             head = f"config: {where or 'top level'}{_shown(fault)}"

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from slimgen.config.errors import UnknownNameError
+from slimgen.config.errors import WrongNameError
 
 if TYPE_CHECKING:
     from slimgen.config.run import Config, Dbnas
@@ -16,7 +16,7 @@ SYSTEMS = ("dbnas", "denoising_student", "act")
 
 
 def check_names(config: Config) -> None:
-    """Raise UnknownNameError where one section names something that another does not hold."""
+    """Raise WrongNameError where one section names something that another does not hold."""
     for path, group in _stages_with_variants(config):
         _check_spelling(path, group.variants)
     _known("dataset", config.dataset, config.data.prepare.variants)
@@ -54,7 +54,7 @@ def _stages_with_variants(config: Config) -> Iterable[tuple[str, Any]]:
 def _check_spelling(path: str, variants: Mapping[str, Any]) -> None:
     for name in variants:
         if not VARIANT.fullmatch(name):
-            raise UnknownNameError(
+            raise WrongNameError(
                 f"{path}.variants.{name}: a variant names a folder: "
                 "letters, digits, - and _, beginning with a letter or digit"
             )
@@ -70,7 +70,7 @@ def _check_dbnas(section: Dbnas) -> None:
             _known(f"{path}.like", settings.like, others)
             like: Any = section.search.variant(settings.like)
             if like.method == "random":
-                raise UnknownNameError(f"{path}.like = {settings.like!r}: itself random")
+                raise WrongNameError(f"{path}.like = {settings.like!r}: itself random")
     for name in section.student.variants:
         student: Any = section.student.variant(name)
         path = f"dbnas.student.variants.{name}"
@@ -81,10 +81,17 @@ def _check_denoising_student(config: Config) -> None:
     assert config.denoising_student is not None
     students = [f"dbnas/{name}" for name in config.dbnas.student.variants] if config.dbnas else []
     pairs = config.denoising_student.pairs
+    shards = None
     for name in pairs.variants:
         settings: Any = pairs.variant(name)
-        path = f"denoising_student.pairs.variants.{name}.teacher"
-        _known(path, settings.teacher, ["teacher", *students])
+        path = f"denoising_student.pairs.variants.{name}"
+        _known(f"{path}.teacher", settings.teacher, ["teacher", *students])
+        shards = shards or len(settings.shards())
+        if len(settings.shards()) != shards:
+            raise WrongNameError(
+                f"{path}: {len(settings.shards())} shards (num_pairs / shard_size) where another "
+                f"variant has {shards}; all have the same number"
+            )
     for name in config.denoising_student.student.variants:
         _known(f"denoising_student.student.variants.{name}", name, pairs.variants)
 
@@ -98,9 +105,13 @@ def _check_act(config: Config) -> None:
         path = f"act.student.variants.{name}"
         if settings.backbone is not None:
             _known(f"{path}.backbone", settings.backbone, searches)
+        if settings.equal_macs_with is not None:
+            rows: dict[str, Any] = {o: config.act.student.variant(o) for o in variants if o != name}
+            plain = [other for other, row in rows.items() if row.equal_macs_with is None]
+            _known(f"{path}.equal_macs_with", settings.equal_macs_with, plain)
 
 
 def _known(path: str, value: str, allowed: Iterable[str]) -> None:
     if value not in allowed:
         names = ", ".join(str(name) for name in allowed) or "nothing in this run"
-        raise UnknownNameError(f"{path} = {value!r}: no such name; it can be {names}")
+        raise WrongNameError(f"{path} = {value!r}: no such name; it can be {names}")

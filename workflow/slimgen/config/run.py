@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from slimgen.config import act, dbnas, denoising_student
@@ -208,6 +210,25 @@ def load(mapping: Mapping[str, Any]) -> Config:
         raise ConfigError("\n".join(explain(error, model=Config, data=data))) from None
 
 
+def read_config(path: Path) -> Config:
+    """Read and validate a config file.
+
+    Raises ConfigError naming the file where it is missing, no YAML or wrong.
+    """
+    try:
+        mapping = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(mapping, dict):
+        raise ConfigError(f"{path}: a config is a mapping of keys to values")
+    try:
+        return load(mapping)
+    except ConfigError as error:
+        raise ConfigError(f"{path}:\n{error}") from None
+
+
 def parse_settings(stage: str, text: str) -> StageSettings:
     """Complete a stage's tracked settings (JSON) from the typed defaults.
 
@@ -235,6 +256,7 @@ __all__ = [
     "load",
     "models",
     "parse_settings",
+    "read_config",
     "stage_settings",
     "tracked",
 ]

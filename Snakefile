@@ -1,0 +1,59 @@
+"""One run of slimgen: data, teacher, the methods that the config holds, evaluation, tables and figures.
+
+    snakemake tables figures --cores 2                                     the demo
+    snakemake tables figures --cores 2 --configfile config/another.yaml    another run
+
+One config file is one run. It is checked here, before any job: a fault ends the program with one line.
+"""
+
+import sys
+
+from snakemake.utils import min_version
+
+from slimgen.config.paths import check_paths
+from slimgen.config.run import ConfigError, load
+
+min_version("9.27")
+
+# A plain `configfile:` would leak the demo's keys into every other run.
+if not workflow.overwrite_configfiles:
+
+    configfile: "config/config.yaml"
+
+
+try:
+    CONFIG = load(config)
+    check_paths(CONFIG)
+except ConfigError as error:
+    print(error, file=sys.stderr)
+    sys.exit(1)
+
+
+pathvars:
+    results=f"results/{CONFIG.run}",
+    logs=f"logs/{CONFIG.run}",
+    dataset=CONFIG.dataset,
+
+
+report: "workflow/report/workflow.rst"
+
+
+include: "rules/common.smk"
+include: "rules/data.smk"
+include: "rules/teacher.smk"
+include: "rules/dbnas.smk"
+include: "rules/denoising_student.smk"
+include: "rules/act.smk"
+include: "rules/evaluation.smk"
+include: "rules/render.smk"
+
+
+onstart:
+    record_config()
+
+
+rule all:
+    default_target: True
+    input:
+        rules.tables.input,
+        rules.figures.input,

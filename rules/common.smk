@@ -1,0 +1,213 @@
+"""What the rules share: the tracked params, and the inputs that depend on the config.
+
+Every rule has exactly two tracked params, functions of the wildcards alone. `config` is the string of
+settings that the stage runs with; `code` is the digest of the modules that it imports (or None).
+"""
+
+import json
+import shlex
+from pathlib import Path
+
+from slimgen.config.names import VARIANT
+from slimgen.config.run import models, stage_settings, tracked
+from slimgen.render.outputs import FIGURES, FIGURE_FORMATS, TABLES, TABLE_FORMATS
+from slimgen.tracking.code_digest import code_digest
+from slimgen.tracking.plan import page_files, page_settings, pages, stage_module
+
+# The stages run in the Python that runs Snakemake, whether or not its environment is activated.
+shell.prefix(f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; ")
+
+
+wildcard_constraints:
+    variant=VARIANT.pattern,
+    system="|".join(models(CONFIG)),
+    seed="[0-9]+",
+
+
+DATASET = CONFIG.dataset
+RESULTS = f"results/{CONFIG.run}"
+MODEL = ["config.json", "diffusion_pytorch_model.safetensors", "process.json"]
+
+
+def record_config():
+    """Leave the config of the run that starts for `python -m slimgen status`."""
+    path = Path("logs", CONFIG.run, "config.json")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(config, indent=1) + "\n")
+
+
+def settings_of(stage):
+    """Return the function that gives Snakemake the tracked settings of a job of the stage."""
+
+    def settings(wildcards):
+        return tracked(stage_settings(CONFIG, stage, variant_of(wildcards)))
+
+    return settings
+
+
+def code_of(stage):
+    """Return the function that gives Snakemake the digest of a stage's code, or None."""
+
+    def code(wildcards):
+        return code_digest(stage_module(stage)) if CONFIG.track_code else None
+
+    return code
+
+
+def variant_of(wildcards):
+    """Return the variant of a job; that of a measurement is `system/row`."""
+    variant = getattr(wildcards, "variant", DATASET)
+    return f"{wildcards.system}/{variant}" if hasattr(wildcards, "system") else variant
+
+
+def page_settings_of(page):
+    """Return the function that gives Snakemake the tracked settings of a page of the results."""
+
+    def settings(wildcards):
+        return page_settings(CONFIG, page)
+
+    return settings
+
+
+def prepared(*splits):
+    """Return the files of the run's data set that a stage reads: the manifest and some splits."""
+    folder = "<results>/data/prepare/<dataset>"
+    return [f"{folder}/manifest.json", *(f"{folder}/{split}.npz" for split in splits)]
+
+
+def model_files(system, variant, seed):
+    """Return the files of a saved diffusion or consistency model."""
+    stage = "teacher/train" if system == "teacher" else f"{system}/student"
+    return [f"<results>/{stage}/{variant}/seed{seed}/{name}" for name in MODEL]
+
+
+def teacher(wildcards):
+    """Return the files of the run's teacher of the same seed."""
+    return model_files("teacher", DATASET, wildcards.seed)
+
+
+def measured_model(wildcards):
+    """Return the files of the model that a job of evaluation.measure measures."""
+    return model_files(wildcards.system, wildcards.variant, wildcards.seed)
+
+
+def classifier():
+    """Return the files of the classifier that reports: one ruler for every seed."""
+    folder = "<results>/classifier/train/<dataset>/seed0"
+    return [f"{folder}/config.json", f"{folder}/model.safetensors"]
+
+
+def supernet(variant, seed):
+    """Return the files of a supernet."""
+    folder = f"<results>/dbnas/supernet/{variant}/seed{seed}"
+    return [f"{folder}/config.json", f"{folder}/supernet.safetensors"]
+
+
+def arch(variant, seed):
+    """Return the architecture that a search found."""
+    return f"<results>/dbnas/search/{variant}/seed{seed}/arch.json"
+
+
+def searched_supernet(wildcards):
+    """Return the files of the supernet that a search looks into."""
+    return supernet(
+        CONFIG.dbnas.search.variant(wildcards.variant).supernet, wildcards.seed
+    )
+
+
+def search_like(wildcards):
+    """Return the architecture whose cost a random search matches; nothing for other searches."""
+    like = CONFIG.dbnas.search.variant(wildcards.variant).like
+    return [] if like is None else arch(like, wildcards.seed)
+
+
+def student_arch(wildcards):
+    """Return the architecture of a dbnas student; nothing for the teacher's own."""
+    search = CONFIG.dbnas.student.variant(wildcards.variant).search
+    return [] if search == "base" else arch(search, wildcards.seed)
+
+
+def student_supernet(wildcards):
+    """Return the supernet whose weights a dbnas student begins with, or nothing."""
+    settings = CONFIG.dbnas.student.variant(wildcards.variant)
+    if settings.init != "supernet":
+        return []
+    searched = CONFIG.dbnas.search.variants
+    space = (
+        CONFIG.dbnas.search.variant(settings.search).supernet
+        if settings.search in searched
+        else None
+    )
+    return supernet(space or next(iter(CONFIG.dbnas.supernet.variants)), wildcards.seed)
+
+
+def pairs_teacher(wildcards):
+    """Return the model whose pairs of noise and image a one-step student learns."""
+    name = CONFIG.denoising_student.pairs.variant(wildcards.variant).teacher
+    if name == "teacher":
+        return teacher(wildcards)
+    system, variant = name.split("/")
+    return model_files(system, variant, wildcards.seed)
+
+
+def pair_files():
+    """Return the patterns of the pair files; every variant has the same number of shards."""
+    names = ["held_out.npz"]
+    if CONFIG.denoising_student is not None:
+        pairs = CONFIG.denoising_student.pairs
+        names += pairs.variant(next(iter(pairs.variants))).shards()
+    return [
+        f"<results>/denoising_student/pairs/{{variant}}/seed{{seed}}/{name}"
+        for name in names
+    ]
+
+
+def act_backbone(wildcards):
+    """Return the searched architecture that is an ACT row's backbone, or nothing."""
+    backbone = CONFIG.act.student.variant(wildcards.variant).backbone
+    return [] if backbone is None else arch(backbone, wildcards.seed)
+
+
+def act_cost(wildcards):
+    """Return the cost.json of the ACT row whose measured MACs this row is given, or nothing."""
+    row = CONFIG.act.student.variant(wildcards.variant).equal_macs_with
+    return (
+        []
+        if row is None
+        else f"<results>/act/student/{row}/seed{wildcards.seed}/cost.json"
+    )
+
+
+def reported(kind, name, formats, shown):
+    """Return the files of a table or figure; the format that is shown goes into the HTML report."""
+    files = {suffix: f"<results>/{kind}/{name}.{suffix}" for suffix in formats}
+    caption = f"../workflow/report/{name}.rst"
+    files[shown] = report(files[shown], caption=caption, category=kind)
+    return list(files.values())
+
+
+def tables_of(page):
+    """Return the files of a page's tables."""
+    return [
+        file
+        for name in TABLES[page]
+        for file in reported("tables", name, TABLE_FORMATS, "csv")
+    ]
+
+
+def figures_of(page):
+    """Return the files of a page's figures."""
+    return [
+        file
+        for name in FIGURES[page]
+        for file in reported("figures", name, FIGURE_FORMATS, "png")
+    ]
+
+
+def page_inputs(page):
+    """Return the function that gives the text files and sample grids from which a page is rendered."""
+
+    def files(wildcards):
+        return [f"<results>/{file}" for file in page_files(CONFIG, page)]
+
+    return files

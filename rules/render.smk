@@ -1,0 +1,107 @@
+"""Results: tables and figures from records and text files, never from a model."""
+
+
+rule tables:
+    input:
+        [tables_of(page) for page in pages(CONFIG)],
+
+
+rule figures:
+    input:
+        [figures_of(page) for page in pages(CONFIG)],
+
+
+rule render_dbnas:
+    input:
+        page_inputs("dbnas"),
+    output:
+        tables_of("dbnas"),
+        figures_of("dbnas"),
+    log:
+        "<logs>/render/dbnas.log",
+    benchmark:
+        "<logs>/render/dbnas.tsv"
+    conda:
+        "../envs/slimgen.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        config=page_settings_of("dbnas"),
+        code=code_of("render.dbnas"),
+    shell:
+        f"python -m slimgen render.dbnas --settings {{params.config:q}}"
+        f" --results {RESULTS} --out {RESULTS} > {{log:q}} 2>&1"
+
+
+rule render_denoising_student:
+    input:
+        page_inputs("denoising_student"),
+    output:
+        tables_of("denoising_student"),
+        figures_of("denoising_student"),
+    log:
+        "<logs>/render/denoising_student.log",
+    benchmark:
+        "<logs>/render/denoising_student.tsv"
+    conda:
+        "../envs/slimgen.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        config=page_settings_of("denoising_student"),
+        code=code_of("render.denoising_student"),
+    shell:
+        f"python -m slimgen render.denoising_student --settings {{params.config:q}}"
+        f" --results {RESULTS} --out {RESULTS} > {{log:q}} 2>&1"
+
+
+rule render_act:
+    input:
+        page_inputs("act"),
+    output:
+        tables_of("act"),
+        figures_of("act"),
+    log:
+        "<logs>/render/act.log",
+    benchmark:
+        "<logs>/render/act.tsv"
+    conda:
+        "../envs/slimgen.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        config=page_settings_of("act"),
+        code=code_of("render.act"),
+    shell:
+        f"python -m slimgen render.act --settings {{params.config:q}}"
+        f" --results {RESULTS} --out {RESULTS} > {{log:q}} 2>&1"
+
+
+rule render_summary:
+    input:
+        page_inputs("summary"),
+    output:
+        tables_of("summary"),
+        figures_of("summary"),
+    log:
+        "<logs>/render/summary.log",
+    benchmark:
+        "<logs>/render/summary.tsv"
+    conda:
+        "../envs/slimgen.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        config=page_settings_of("summary"),
+        code=code_of("render.summary"),
+    shell:
+        f"python -m slimgen render.summary --settings {{params.config:q}}"
+        f" --results {RESULTS} --out {RESULTS} > {{log:q}} 2>&1"
