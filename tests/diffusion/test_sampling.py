@@ -122,11 +122,12 @@ def test_consistency_in_one_step_is_f_at_sigma_max(network):
 
 
 def test_consistency_in_two_steps_is_algorithm_1(network):
+    process = ConsistencyProcess(sigma_min=0.3, sigma_max=80.0, sigma_data=0.5)
     steps = next(noise_stream(0, 0, 2, SHAPE, stream="steps"))
-    model = SavedModel(network, CONSISTENCY)
+    model = SavedModel(network, process)
     first = images(model, "consistency-1", Sampling())
-    x = first + (0.8**2 - 0.002**2) ** 0.5 * steps
-    expected = CONSISTENCY.denoise(network, x, torch.full((2,), 0.8))
+    x = first + (0.8**2 - 0.3**2) ** 0.5 * steps
+    expected = process.denoise(network, x, torch.full((2,), 0.8))
     settings = Sampling(consistency_sigmas=(0.8,))
     torch.testing.assert_close(images(model, "consistency-2", settings), expected)
 
