@@ -11,12 +11,16 @@ from slimgen.config.base import (
     Network,
     NoiseSchedule,
     Optimizer,
+    Runtime,
     Sampling,
     Settings,
     StageSettings,
     Training,
     Variants,
 )
+
+# Of the TorchScript file that clean-fid and StyleGAN2-ADA use, as independent projects declare it.
+INCEPTION_SHA256 = "f58cb9b6ec323ed63459aa4fb441fe750cfe39fafad6da5cb504a16f19e958f4"
 
 
 class DigitsSource(Settings):
@@ -65,7 +69,11 @@ class DataPrepareSettings(StageSettings):
     source: Source = DigitsSource()
     search: int = Field(99, ge=1, description="Images of the search split.")
     validation: int = Field(99, ge=1, description="Images of the validation split.")
-    report: int = Field(600, ge=2, description="Images of the report split.")
+    report: int = Field(
+        600,
+        ge=2,
+        description="Images of the report split; of the official test set if there is one.",
+    )
     split_seed: int = 0
 
 
@@ -85,6 +93,8 @@ class ClassifierTrainSettings(Training):
     ema: Ema = Ema(decay=0.99, warmup=True)
     shift: float = Field(0.1, ge=0, description="Augmentation: shift as a fraction of the width.")
     rotate: float = Field(10.0, ge=0, description="Augmentation: rotation in degrees.")
+    scale: float = Field(0.1, ge=0, lt=1, description="Augmentation: relative change of size.")
+    validate_every: int = Field(1000, ge=1, description="Steps between two validation accuracies.")
 
 
 class ClassifierTrain(ClassifierTrainSettings, Variants):
@@ -116,10 +126,18 @@ class ReferenceSettings(StageSettings):
 
     features: Literal["classifier", "inception"] = "classifier"
     inception_path: str | None = Field(
-        None, description="inception-2015-12-05.pt; default: clean-fid's cache, then the mirror."
+        None,
+        description="inception-2015-12-05.pt; default: clean-fid's cache, then SLIMGEN_MIRROR.",
+    )
+    inception_sha256: str = Field(
+        INCEPTION_SHA256, pattern="^[0-9a-f]{64}$", description="Digest that the file must have."
     )
     num_images: int = Field(50_000, ge=2, description="Images drawn from the Gaussian fit.")
+    batch_size: int = Field(250, ge=1)
     is_splits: int = Field(10, ge=1)
+    kid_subset_size: int = Field(1000, ge=2, description="At most as many as either side has.")
+    kid_subsets: int = Field(100, ge=1)
+    neighbours: int = Field(3, ge=1, description="k of precision and recall.")
 
 
 class Reference(ReferenceSettings, Variants):
@@ -133,12 +151,22 @@ class MeasureSettings(StageSettings):
     batch_size: int = Field(250, ge=1)
     samplers: tuple[str, ...] = Field(
         ("ddim-50",),
-        description="`ddim-N`, `ddpm-N`, `dpm-N`, `dpmpp-N`: N evaluations, not one-step.",
+        min_length=1,
+        description="`ddim-N`, `ddpm-N`, `dpm-N`, `dpmpp-N` of N evaluations, for diffusion models.",
     )
-    consistency_steps: tuple[int, ...] = Field((1, 2), description="NFE of consistency models.")
+    consistency_steps: tuple[int, ...] = Field(
+        (1, 2), min_length=1, description="NFE of consistency models."
+    )
     sampling: Sampling = Sampling()
+    inception_path: str | None = Field(
+        None, description="As in evaluation.reference; the digest is the reference's own."
+    )
+    runtime: Runtime = Field(
+        Runtime(precision="fp32", compile=False),
+        description="Of sampling and latency; the metrics are always computed in full precision.",
+    )
     is_splits: int = Field(10, ge=1)
-    kid_subset_size: int = Field(100, ge=2)
+    kid_subset_size: int = Field(1000, ge=2, description="At most as many as either side has.")
     kid_subsets: int = Field(100, ge=1)
     neighbours: int = Field(3, ge=1, description="k of precision and recall.")
     latency_batch: int = Field(1, ge=1)
@@ -149,7 +177,11 @@ class MeasureSettings(StageSettings):
     def _samplers_are_known(self) -> MeasureSettings:
         for name in self.samplers:
             if parse_sampler(name)[0] in ("one-step", "consistency"):
-                raise ValueError(f"sampler {name!r} is not one of diffusion models")
+                raise ValueError(
+                    f"sampler {name!r}: models of that kind are measured without naming it"
+                )
+        if min(self.consistency_steps) < 1:
+            raise ValueError(f"consistency_steps {list(self.consistency_steps)}: at least 1 each")
         return self
 
 

@@ -1,0 +1,53 @@
+"""Wall time of one network evaluation, with warm-up and spread."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+WARM_UP = 3
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Median and interquartile range in milliseconds."""
+
+    median: float
+    spread: float
+    batch: int
+    threads: int
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until the device has done what was asked; a CPU always has."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+@torch.inference_mode()
+def measure_latency(
+    network: nn.Module,
+    shape: tuple[int, int, int],
+    *,
+    batch: int,
+    repeats: int,
+    device: torch.device,
+) -> Latency:
+    """Time network(x, t) on a batch of images (c, h, w), `repeats` times after a warm-up."""
+    x = torch.randn(batch, *shape, generator=torch.Generator().manual_seed(0)).to(device)
+    t = torch.ones(batch, device=device)
+    times = []
+    for _ in range(WARM_UP + repeats):
+        synchronize(device)
+        start = time.perf_counter()
+        network(x, t)
+        synchronize(device)
+        times.append(1000 * (time.perf_counter() - start))
+    low, median, high = statistics.quantiles(times[WARM_UP:], n=4)
+    return Latency(median, high - low, batch, torch.get_num_threads())

@@ -1,0 +1,306 @@
+"""Stage evaluation.measure: every number about one model and one seed, each as a record.
+
+One process loads model, reference and feature network once and measures all samplers. Image i of a
+seed starts from the same noise in every model. A sampler that is done is not repeated after a stop.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from slimgen.config.base import Sampling
+from slimgen.config.shared import MeasureSettings, parse_sampler
+from slimgen.data.files import atomic_path, digest
+from slimgen.diffusion.denoiser import ConsistencyProcess, DiffusionProcess, OneStepProcess, Process
+from slimgen.diffusion.sampling import generate, nfe_of
+from slimgen.diffusion.saved import WEIGHTS, SavedModel, load_model
+from slimgen.evaluation.complexity import count_params, count_unet_macs
+from slimgen.evaluation.feature_network import FeatureNetwork, open_feature_network
+from slimgen.evaluation.fidelity import Reference, Score, fidelity, quality
+from slimgen.evaluation.generation import Generated, stream
+from slimgen.evaluation.grid import save_grid
+from slimgen.evaluation.latency import measure_latency
+from slimgen.evaluation.record import (
+    RANK_DEFICIENT,
+    SHOWN,
+    Record,
+    find,
+    metric_name,
+    read_records,
+    write_records,
+)
+from slimgen.evaluation.reference_file import REFERENCE, load_reference
+from slimgen.networks.unet import image_shape
+from slimgen.training.job import Job, StageError
+from slimgen.training.precision import Compute, resolve
+
+MakeRecord = Callable[..., Record]
+
+
+@dataclass(frozen=True)
+class Yardstick:
+    """What a model's images are measured with."""
+
+    network: FeatureNetwork
+    reference: Reference
+    shape: tuple[int, int, int]  # (c, h, w) of the data set's images
+    floor: float
+    gauss: float
+
+
+def open_yardstick(
+    settings: MeasureSettings, folder: Path, classifier: Path | None, device: torch.device
+) -> Yardstick:
+    """Read the reference and the very feature network that it was made with.
+
+    Raises ValueError where one of them is missing or damaged, or where they do not belong together.
+    """
+    records = read_records(folder / "records.json")
+    floor = find(records, "floor")
+    assert floor.features is not None
+    assert floor.features_sha256 is not None
+    network = open_feature_network(
+        floor.features,
+        classifier=classifier,
+        inception_path=settings.inception_path,
+        inception_sha256=floor.features_sha256,
+        device=device,
+    )
+    if network.sha256 != floor.features_sha256:
+        raise ValueError(
+            f"{folder}: made with another {floor.features} (sha256 {floor.features_sha256}) "
+            f"than the one given ({network.sha256})"
+        )
+    statistics, shape = load_reference(folder / REFERENCE)
+    gauss = find(records, "fid_gauss").value
+    return Yardstick(network, statistics, shape, floor.value, gauss)
+
+
+def samplers_of(process: Process, settings: MeasureSettings) -> list[str]:
+    """Return the names of the samplers that a model is measured with."""
+    if isinstance(process, OneStepProcess):
+        return ["one-step"]
+    if isinstance(process, ConsistencyProcess):
+        return [f"consistency-{nfe}" for nfe in settings.consistency_steps]
+    return list(settings.samplers)
+
+
+def sampler_fields(name: str, settings: Sampling, process: Process) -> dict[str, Any]:
+    """Return what a record says about its sampler: name, nfe, spacing, eta.
+
+    Raises ValueError for a sampler that cannot run on the model's schedule.
+    """
+    kind = parse_sampler(name)[0]
+    schedule = process.schedule if isinstance(process, DiffusionProcess) else None
+    spacing = {
+        "ddim": settings.spacing,
+        "ddpm": "uniform",
+        "dpm": settings.dpm_spacing,
+        "dpmpp": settings.dpm_spacing,
+    }
+    return {
+        "sampler": name,
+        "nfe": nfe_of(name, settings, schedule),
+        "spacing": spacing.get(kind),
+        "eta": settings.eta if kind == "ddim" else None,
+    }
+
+
+def check_sizes(
+    model: SavedModel, folder: Path, settings: MeasureSettings, shape: tuple[int, int, int]
+) -> None:
+    """Raise ValueError where model and data have other shapes, or images are too few to measure."""
+    if (made := image_shape(model.network)) != shape:
+        raise ValueError(
+            f"{folder}: its images are (channels, height, width) {made}, "
+            f"those of the reference {shape}"
+        )
+    needed = max(2, settings.is_splits, settings.neighbours + 1)
+    if settings.num_images < needed:
+        raise ValueError(
+            f"num_images = {settings.num_images}: too few; FID, {settings.is_splits} splits and "
+            f"{settings.neighbours} neighbours need at least {needed}"
+        )
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The model that is measured, and how it computes."""
+
+    model: SavedModel
+    forward: Any  # the model's network, compiled where that is on
+    yard: Yardstick
+    compute: Compute
+    record: MakeRecord  # knows seed, device, dtype, code, digests of the model
+
+    def generate(
+        self, name: str, settings: Sampling, seed: int, start: int, count: int
+    ) -> torch.Tensor:
+        """Return images start .. start + count - 1 of a sampler, floats around [-1, 1]."""
+        return generate(
+            replace(self.model, network=self.forward),
+            name,
+            settings,
+            seed=seed,
+            start=start,
+            count=count,
+            shape=self.yard.shape,
+            device=self.compute.device,
+            autocast=self.compute.autocast,
+        )
+
+
+def size_records(subject: Subject, settings: MeasureSettings) -> list[Record]:
+    """Return params, MACs and latency of one network evaluation."""
+    start = time.monotonic()
+    network, shape, compute = subject.model.network, subject.yard.shape, subject.compute
+    macs = count_unet_macs(network, shape)
+    with compute.autocast():
+        latency = measure_latency(
+            subject.forward,
+            shape,
+            batch=settings.latency_batch,
+            repeats=settings.latency_repeats,
+            device=compute.device,
+        )
+    record = partial(subject.record, seconds=round(time.monotonic() - start, 3))
+    return [
+        record(metric="params", value=float(count_params(network))),
+        record(metric="macs", value=float(macs.total)),
+        record(metric="macs_conv_linear", value=float(macs.conv_linear)),
+        record(
+            metric="latency_ms",
+            value=latency.median,
+            spread=latency.spread,
+            batch=latency.batch,
+            threads=latency.threads,
+        ),
+    ]
+
+
+def score_records(
+    images: Generated, settings: MeasureSettings, yard: Yardstick, record: MakeRecord
+) -> list[Record]:
+    """Return every score of one sampler's images, and how fast they came."""
+    scores = fidelity(
+        images.features,
+        images.logits,
+        yard.reference,
+        is_splits=settings.is_splits,
+        kid_subsets=settings.kid_subsets,
+        kid_subset_size=settings.kid_subset_size,
+        neighbours=settings.neighbours,
+    )
+    network, n = yard.network, len(images.features)
+    q = quality(scores["fid"].value, floor=yard.floor, gauss=yard.gauss)
+    named = {metric_name(metric, network.name): score for metric, score in scores.items()}
+    named["q"] = Score(q)
+    deficient = min(n, len(yard.reference.features)) <= images.features.shape[1]
+    scored = partial(
+        record,
+        features=network.name,
+        features_sha256=network.sha256,
+        resize=network.resize,
+    )
+    records = [
+        scored(metric=metric, value=score.value, spread=score.spread)
+        for metric, score in named.items()
+    ]
+    if deficient:
+        gaussian = ("q", metric_name("fid", network.name))
+        records = [replace(r, note=RANK_DEFICIENT) if r.metric in gaussian else r for r in records]
+    return [
+        *records,
+        record(metric="generation_seconds", value=images.seconds),
+        record(metric="images_per_second", value=n / images.seconds),
+    ]
+
+
+def measure_sampler(
+    subject: Subject,
+    settings: MeasureSettings,
+    job: Job,
+    fields: dict[str, Any],
+    progress: tuple[int, int],
+) -> list[Record]:
+    """Return the records of one sampler, read from the state folder where it is done already.
+
+    Writes the grid of its first images there too.
+    """
+    name = fields["sampler"]
+    done = job.state / f"{name}.json"
+    if done.exists():
+        return read_records(done)
+    start = time.monotonic()
+    images = stream(
+        job,
+        partial(subject.generate, name, settings.sampling, job.seed),
+        subject.yard.network,
+        num_images=settings.num_images,
+        batch_size=settings.batch_size,
+        keep=settings.grid**2,
+        partial=job.state / f"{name}.npz",
+        progress=progress,
+    )
+    record = partial(subject.record, num_images=settings.num_images, seconds=0.0, **fields)
+    records = score_records(images, settings, subject.yard, record)
+    seconds = round(time.monotonic() - start, 3)
+    save_grid(job.state / f"{name}.png", images.shown, settings.grid)
+    write_records(done, [replace(r, seconds=seconds) for r in records])
+    return read_records(done)
+
+
+def measure(
+    settings: MeasureSettings,
+    job: Job,
+    *,
+    model: Path,
+    reference: Path,
+    classifier: Path | None = None,
+) -> None:
+    """Write records.json, and samples.png of the sampler with the lowest FID.
+
+    `classifier` is needed where the reference was made with one. Raises StageError where an input
+    is missing, damaged or does not fit; Stopped on request.
+    """
+    compute = resolve(settings.runtime, job.device)
+    try:
+        yard = open_yardstick(settings, reference, classifier, compute.device)
+        saved = load_model(model, compute.device)
+        check_sizes(saved, model, settings, yard.shape)
+        names = samplers_of(saved.process, settings)
+        samplers = [sampler_fields(name, settings.sampling, saved.process) for name in names]
+    except ValueError as error:
+        raise StageError(f"{job.stage}: {error}") from None
+    compute.place(saved.network)
+    weights = (model / "unet" if (model / "unet").is_dir() else model) / WEIGHTS
+    record = partial(
+        Record,
+        seed=job.seed,
+        device=job.device,
+        dtype=str(compute.dtype).removeprefix("torch."),
+        code=job.code,
+        model_sha256=digest(weights),
+        model_md5=digest(weights, "md5"),
+    )
+    subject = Subject(saved, compute.compiled(saved.network), yard, compute, record)
+    records, fids = size_records(subject, settings), list[Record]()
+    fid, n = metric_name("fid", yard.network.name), settings.num_images
+    for i, fields in enumerate(samplers):
+        found = measure_sampler(subject, settings, job, fields, (i * n, len(samplers) * n))
+        records += found
+        fids.append(find(found, fid))
+    best = min(fids, key=lambda r: r.value)
+    note = SHOWN if best.note is None else f"{best.note}; {SHOWN}"
+    records[records.index(best)] = replace(best, note=note)
+    with atomic_path(job.out / "samples.png") as temporary:
+        shutil.copyfile(job.state / f"{best.sampler}.png", temporary)
+    write_records(job.out / "records.json", records)
