@@ -141,10 +141,10 @@ def load_network(folder: Path, device: torch.device | str = "cpu") -> ModelMixin
         )
     except Exception as error:  # diffusers raises many kinds here
         raise ModelError(f"{folder}: the weights cannot be read ({_one_line(error)})") from None
-    for kind in ("missing", "unexpected"):
+    for kind, where in (("missing", "missing in the file"), ("unexpected", "not of the network")):
         names = sorted(found[f"{kind}_keys"])
         if names:
-            raise ModelError(f"{folder / WEIGHTS}: {len(names)} tensors {kind}, {names[0]} for one")
+            raise ModelError(f"{folder / WEIGHTS}: tensors {len(names)} {where}, {names[0]} first")
     return network.to(device).eval()
 
 

@@ -30,6 +30,8 @@ def map_array(path: Path, name: str) -> np.ndarray:
     try:
         with zipfile.ZipFile(path) as archive:
             member = archive.getinfo(f"{name}.npy")
+            if member.compress_type != zipfile.ZIP_STORED:
+                raise ValueError("it is compressed")
             # A stored member lies behind its local header: 30 bytes, then name and extra field.
             with path.open("rb") as file:
                 file.seek(member.header_offset + 26)
@@ -38,8 +40,8 @@ def map_array(path: Path, name: str) -> np.ndarray:
                 np.lib.format.read_magic(file)
                 shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
                 offset = file.tell()
-            if member.compress_type != zipfile.ZIP_STORED or fortran:
-                raise ValueError("not a plain uncompressed array")
+        if fortran:
+            raise ValueError("it is in Fortran order")
         return np.memmap(path, dtype=dtype, mode="r", offset=offset, shape=shape)
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path}: array {name!r} cannot be read ({error})") from None
