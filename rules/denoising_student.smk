@@ -37,6 +37,7 @@ rule denoising_student_student:
         process="<results>/denoising_student/student/{variant}/seed{seed}/process.json",
         scheduler="<results>/denoising_student/student/{variant}/seed{seed}/scheduler_config.json",
         log="<results>/denoising_student/student/{variant}/seed{seed}/log.jsonl",
+        interpolation="<results>/denoising_student/student/{variant}/seed{seed}/interpolation.png",
         settings="<results>/denoising_student/student/{variant}/seed{seed}/settings.json",
     log:
         "<logs>/denoising_student/student/{variant}/seed{seed}.log",

@@ -13,10 +13,11 @@ rule figures:
 
 rule render_dbnas:
     input:
-        page_inputs("dbnas"),
+        results=page_inputs("dbnas"),
+        published="workflow/slimgen/render/published_numbers.csv",
     output:
-        tables_of("dbnas"),
-        figures_of("dbnas"),
+        tables=tables_of("dbnas"),
+        figures=figures_of("dbnas"),
     log:
         "<logs>/render/dbnas.log",
     benchmark:
@@ -37,10 +38,11 @@ rule render_dbnas:
 
 rule render_denoising_student:
     input:
-        page_inputs("denoising_student"),
+        results=page_inputs("denoising_student"),
+        published="workflow/slimgen/render/published_numbers.csv",
     output:
-        tables_of("denoising_student"),
-        figures_of("denoising_student"),
+        tables=tables_of("denoising_student"),
+        figures=figures_of("denoising_student"),
     log:
         "<logs>/render/denoising_student.log",
     benchmark:
@@ -61,10 +63,11 @@ rule render_denoising_student:
 
 rule render_act:
     input:
-        page_inputs("act"),
+        results=page_inputs("act"),
+        published="workflow/slimgen/render/published_numbers.csv",
     output:
-        tables_of("act"),
-        figures_of("act"),
+        tables=tables_of("act"),
+        figures=figures_of("act"),
     log:
         "<logs>/render/act.log",
     benchmark:
@@ -85,10 +88,11 @@ rule render_act:
 
 rule render_summary:
     input:
-        page_inputs("summary"),
+        results=page_inputs("summary"),
+        published="workflow/slimgen/render/published_numbers.csv",
     output:
-        tables_of("summary"),
-        figures_of("summary"),
+        tables=tables_of("summary"),
+        figures=figures_of("summary"),
     log:
         "<logs>/render/summary.log",
     benchmark:

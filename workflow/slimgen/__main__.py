@@ -183,6 +183,20 @@ def finish(job: Job, settings: dict[str, Any]) -> None:
     job.close_state()
 
 
+def render_page(page: str, argv: list[str]) -> None:
+    """Parse the command line of a page of the results and render it."""
+    from slimgen.render.command import render
+
+    parser = argparse.ArgumentParser(prog=f"python -m slimgen render.{page}")
+    parser.add_argument(
+        "--settings", required=True, help="JSON: run, dataset, seeds, systems, tables"
+    )
+    parser.add_argument("--results", type=Path, required=True, help="results folder of the run")
+    parser.add_argument("--out", type=Path, required=True, help="receives tables/ and figures/")
+    known = parser.parse_args(argv)
+    render(page, known.settings, known.results, known.out)
+
+
 def run_command(argv: list[str]) -> int:
     """Run a stage or one of the other commands; return the exit code.
 
@@ -205,6 +219,9 @@ def run_command(argv: list[str]) -> int:
         for path in rest:
             check_paths(read_config(Path(path)))
             print(f"{path}: right")
+        return 0
+    if command.startswith("render."):
+        render_page(command.removeprefix("render."), rest)
         return 0
     run_stage(argv)
     return 0

@@ -13,6 +13,7 @@ from pathlib import Path
 from slimgen.config.names import SYSTEMS
 from slimgen.config.run import Config, models
 
+MORE_FILES = {"act": ("cost.json",), "denoising_student": ("interpolation.png",)}
 SHARED = ("data", "classifier", "teacher", "evaluation")
 
 
@@ -39,8 +40,13 @@ class PlannedJob:
 
 
 def stage_module(stage: str) -> str:
-    """Return the full module name of a stage: `dbnas.search` -> slimgen.systems.dbnas.search."""
+    """Return the full module name of a stage: `dbnas.search` -> slimgen.systems.dbnas.search.
+
+    Every page, `render.dbnas`, is made by one module.
+    """
     system = stage.split(".")[0]
+    if system == "render":
+        return "slimgen.render.command"
     room = "slimgen.systems.shared" if system in SHARED else "slimgen.systems"
     return f"{room}.{stage}"
 
@@ -90,14 +96,7 @@ def page_systems(config: Config, page: str) -> dict[str, list[str]]:
     rows = models(config)
     if page == "summary":
         return rows
-    shown = {"teacher": rows["teacher"], page: rows[page]}
-    if page == "denoising_student" and config.denoising_student is not None:
-        pairs = config.denoising_student.pairs
-        teachers = [pairs.variant(name).teacher for name in rows[page]]  # type: ignore[attr-defined]
-        searched = [name.removeprefix("dbnas/") for name in teachers if name != "teacher"]
-        if searched:
-            shown["dbnas"] = [row for row in rows["dbnas"] if row in searched]
-    return shown
+    return {"teacher": rows["teacher"], page: rows[page]}
 
 
 def page_settings(config: Config, page: str) -> str:
@@ -115,19 +114,20 @@ def page_settings(config: Config, page: str) -> str:
 
 
 def page_files(config: Config, page: str) -> list[str]:
-    """Return the text files and sample grids that a page reads, relative to `results/{run}`."""
+    """Return the text files and small images that a page reads, relative to `results/{run}`."""
     systems = page_systems(config, page)
     files = [f"evaluation/reference/{config.dataset}/records.json"]
     for seed in config.seeds:
         for system, rows in systems.items():
             for row in rows:
                 files += _row_files(system, row, seed)
-        if config.dbnas is not None and page in ("dbnas", "summary"):
-            for name in config.dbnas.search.variants:
+        if "dbnas" in systems:
+            for name in _variants(config)["dbnas.supernet"]:
+                files.append(f"{PlannedJob('dbnas.supernet', name, seed).folder}/log.jsonl")
+            for name in _variants(config)["dbnas.search"]:
                 folder = PlannedJob("dbnas.search", name, seed).folder
-                files += [
-                    f"{folder}/{file}" for file in ("arch.json", "candidates.csv", "settings.json")
-                ]
+                names = ("arch.json", "candidates.csv", "settings.json")
+                files += [f"{folder}/{file}" for file in names]
     return files
 
 
@@ -135,8 +135,8 @@ def _row_files(system: str, row: str, seed: int) -> list[str]:
     stage = "teacher.train" if system == "teacher" else f"{system}.student"
     trained = PlannedJob(stage, row, seed).folder
     measured = PlannedJob("evaluation.measure", f"{system}/{row}", seed).folder
-    cost = ["cost.json"] if system == "act" else []
     return [
         *(f"{measured}/{file}" for file in ("records.json", "samples.png")),
-        *(f"{trained}/{file}" for file in ("log.jsonl", "settings.json", *cost)),
+        *(f"{trained}/{file}" for file in ("log.jsonl", "settings.json")),
+        *(f"{trained}/{file}" for file in MORE_FILES.get(system, ())),
     ]

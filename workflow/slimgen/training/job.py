@@ -140,6 +140,13 @@ class Job:
         shutil.rmtree(self.state, ignore_errors=True)
 
 
+def format_seconds(seconds: float) -> str:
+    """Return 75 as 1:15 and 3700 as 1:01:40."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
 def describe(settings: Mapping[str, Any]) -> str:
     """Return settings as the JSON text that fingerprints are made of."""
     return json.dumps(settings, sort_keys=True)

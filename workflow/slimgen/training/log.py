@@ -11,16 +11,9 @@ from typing import Any
 import torch
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from slimgen.training.job import Job
+from slimgen.training.job import Job, format_seconds
 
 PUBLISH_SECONDS = 2.0
-
-
-def format_seconds(seconds: float) -> str:
-    """Return 75 as 1:15 and 3700 as 1:01:40."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
 class Log:

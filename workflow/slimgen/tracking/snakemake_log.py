@@ -1,0 +1,71 @@
+"""What Snakemake's output says: how many jobs of this start are done, and which failed and why."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+STEPS = re.compile(r"^(\d+) of (\d+) steps \(")
+TOTAL = re.compile(r"^total\s+(\d+)\s*$")
+ERROR = re.compile(r"^Error in rule (\w+):")
+LOG = re.compile(r"^    log: (.+?)(?: \(check log file\(s\) for error details\))?$")
+EXIT = re.compile(r"returned non-zero exit status (\d+)")
+
+
+@dataclass
+class Failure:
+    """A job that failed: its rule, log file and exit code, as far as Snakemake said them."""
+
+    rule: str
+    log: Path | None = None
+    exit_code: int | None = None
+
+    def describe(self, lines: int = 15) -> str:
+        """Return rule, exit code and the last lines of the log."""
+        code = "" if self.exit_code is None else f" (exit code {self.exit_code})"
+        text = f"rule {self.rule} failed{code}"
+        if self.log is not None and self.log.exists():
+            tail = self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:]
+            text += f"; the end of {self.log}:\n" + "\n".join(f"  {line}" for line in tail)
+        return text
+
+
+@dataclass
+class SnakemakeLog:
+    """Reads Snakemake's output as it grows."""
+
+    path: Path
+    done: int = 0
+    total: int = 0
+    idle: bool = False
+    failures: list[Failure] = field(default_factory=list)
+    _offset: int = 0
+    _exit_code: int | None = None
+    _open: Failure | None = None
+
+    def update(self) -> None:
+        """Read what was written since the last call."""
+        with self.path.open("rb") as file:
+            file.seek(self._offset)
+            text = file.read()
+        end = text.rfind(b"\n") + 1  # the last line may be half written
+        self._offset += end
+        for line in text[:end].decode("utf-8", errors="replace").splitlines():
+            self._read(line)
+
+    def _read(self, line: str) -> None:
+        if match := STEPS.match(line):
+            self.done, self.total = int(match[1]), int(match[2])
+        elif match := TOTAL.match(line):
+            self.total = int(match[1])
+        elif line.startswith("Nothing to be done"):
+            self.idle = True
+        elif match := EXIT.search(line):
+            self._exit_code = int(match[1])
+        elif match := ERROR.match(line):
+            self._open = Failure(match[1], exit_code=self._exit_code)
+            self._exit_code = None
+            self.failures.append(self._open)
+        elif self._open is not None and (match := LOG.match(line)):
+            self._open.log, self._open = Path(match[1]), None

@@ -1,0 +1,180 @@
+"""How far a run is, from its files alone: works while it runs, from another terminal, and after.
+
+A job is done where its `settings.json` holds the settings that the config now gives it; it runs
+where its state folder's lock is held; it was stopped where state lies and nobody holds the lock.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import json
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.console import Console
+from rich.table import Table
+
+from slimgen.config.run import (
+    STAGES,
+    Config,
+    ConfigError,
+    load,
+    parse_settings,
+    read_config,
+    stage_settings,
+)
+from slimgen.render.outputs import FIGURE_FORMATS, FIGURES, TABLE_FORMATS, TABLES
+from slimgen.tracking.plan import PlannedJob, pages, planned_jobs
+from slimgen.training.job import format_seconds
+
+State = Literal["done", "changed", "running", "stopped", "waiting"]
+
+
+@dataclass(frozen=True)
+class JobStatus:
+    """One job and where it stands; `progress` is what a running or stopped job last published."""
+
+    job: PlannedJob
+    state: State
+    progress: dict[str, Any]
+
+
+def read_status(config: Config, root: Path = Path()) -> list[JobStatus]:
+    """Return the status of every job of the run, its pages last."""
+    statuses = [_job_status(config, job, root) for job in planned_jobs(config)]
+    results = root / "results" / config.run
+    for page in pages(config):
+        done = all((results / file).exists() for file in page_outputs(page))
+        job = PlannedJob("render", page)
+        statuses.append(JobStatus(job, "done" if done else "waiting", {}))
+    return statuses
+
+
+def page_outputs(page: str) -> list[str]:
+    """Return the tables and figures of a page, relative to `results/{run}`."""
+    tables = [f"tables/{name}.{suffix}" for name in TABLES[page] for suffix in TABLE_FORMATS]
+    figures = [f"figures/{name}.{suffix}" for name in FIGURES[page] for suffix in FIGURE_FORMATS]
+    return tables + figures
+
+
+def _job_status(config: Config, job: PlannedJob, root: Path) -> JobStatus:
+    state = root / "runs" / config.run / job.folder
+    if state.exists():
+        progress = _read(state / "progress.json") or {}
+        if _is_locked(state / "lock"):
+            return JobStatus(job, "running", progress)
+        if (state / "fingerprint.json").exists():
+            return JobStatus(job, "stopped", progress)
+    ran = _read(root / "results" / config.run / job.folder / "settings.json")
+    if ran is None:
+        return JobStatus(job, "waiting", {})
+    try:
+        # A key that came since then has its default: the job is still done.
+        same = parse_settings(job.stage, json.dumps(ran["settings"])) == stage_settings(
+            config, job.stage, job.variant
+        )
+    except (ConfigError, KeyError):
+        same = False
+    return JobStatus(job, "done" if same else "changed", {})
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def _is_locked(path: Path) -> bool:
+    try:
+        with path.open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def status_table(config: Config, statuses: list[JobStatus]) -> Table:
+    """Return a line per stage with its jobs done, and below it a line per job under way."""
+    done = sum(status.state == "done" for status in statuses)
+    table = Table(title=f"{config.run}: {done} of {len(statuses)} jobs done", title_justify="left")
+    for column in ("stage", "jobs", "step", "rate", "left"):
+        table.add_column(column, justify="left" if column == "stage" else "right")
+    for stage in [*STAGES, "render"]:
+        here = [status for status in statuses if status.job.stage == stage]
+        if not here:
+            continue
+        counts = Counter(status.state for status in here)
+        changed = f" ({counts['changed']} changed)" if counts["changed"] else ""
+        table.add_row(stage, f"{counts['done']}/{len(here)}{changed}")
+        for status in here:
+            if status.state in ("running", "stopped"):
+                table.add_row(
+                    *job_cells(status), style="cyan" if status.state == "running" else "dim"
+                )
+    return table
+
+
+def job_cells(status: JobStatus) -> list[str]:
+    """Return a job's name, state, step, rate and time left as text."""
+    progress = status.progress
+    seed = "" if status.job.seed is None else f" seed {status.job.seed}"
+    step = f"{progress['step']}/{progress['steps']}" if "steps" in progress else ""
+    rate = f"{progress['images_per_second']:.0f} img/s" if "images_per_second" in progress else ""
+    left = ""
+    if status.state == "running" and "seconds_left" in progress:
+        left = format_seconds(progress["seconds_left"])
+    return [f"  {status.job.variant}{seed}", status.state, step, rate, left]
+
+
+def status_line(statuses: list[JobStatus]) -> str:
+    """Return one plain line about what is under way, for logs and pipes."""
+    parts = []
+    for status in statuses:
+        if status.state == "running":
+            _, _, step, rate, left = job_cells(status)
+            details = ", ".join(part for part in (step, rate, left and f"{left} left") if part)
+            parts.append(status.job.name + (f" ({details})" if details else ""))
+    return "; ".join(parts)
+
+
+def recorded_config(root: Path = Path(), *, since: float = 0.0) -> Config | None:
+    """Return the config of the run that started last (after `since`), as Snakemake recorded it."""
+    found = [path for path in root.glob("logs/*/config.json") if path.stat().st_mtime >= since]
+    if not found:
+        return None
+    return load(json.loads(max(found, key=lambda path: path.stat().st_mtime).read_text()))
+
+
+def find_config(run: str | None, root: Path = Path()) -> Config:
+    """Return the config of a run: as it was last started, or from `config/`.
+
+    Raises ConfigError where no such run is known.
+    """
+    if run is None:
+        return recorded_config(root) or read_config(root / "config" / "config.yaml")
+    recorded = root / "logs" / run / "config.json"
+    if recorded.exists():
+        return load(json.loads(recorded.read_text()))
+    configs = [read_config(path) for path in sorted((root / "config").glob("*.yaml"))]
+    for config in configs:
+        if config.run == run:
+            return config
+    raise ConfigError(f"--run {run}: no such run; there are {', '.join(c.run for c in configs)}")
+
+
+def show_status(argv: list[str]) -> int:
+    """Print the table of one run; return the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m slimgen status", description=show_status.__doc__
+    )
+    parser.add_argument("--run", help="name of the run; default: the one started last")
+    config = find_config(parser.parse_args(argv).run)
+    Console().print(status_table(config, read_status(config)))
+    return 0

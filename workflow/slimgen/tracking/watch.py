@@ -1,0 +1,186 @@
+"""`python -m slimgen run [SNAKEMAKE OPTIONS]`: Snakemake as a child, with a table that lives.
+
+Snakemake's own output goes to logs/snakemake.log. In a terminal the table is drawn anew every
+second; elsewhere a plain line tells the state every 15 seconds. Ctrl-C, SIGTERM and SIGHUP reach
+Snakemake and its jobs as an interrupt: every stage saves its state, and the same command goes on.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.text import Text
+
+from slimgen.config.run import Config
+from slimgen.tracking.plan import pages
+from slimgen.tracking.snakemake_log import SnakemakeLog
+from slimgen.tracking.status import (
+    page_outputs,
+    read_status,
+    recorded_config,
+    status_line,
+    status_table,
+)
+from slimgen.training.job import format_seconds
+
+LOG = Path("logs", "snakemake.log")
+PLAIN_SECONDS = 15.0
+DRY = {"-n", "--dry-run", "--dryrun"}
+
+
+class Watch:
+    """One start of Snakemake, looked at from outside."""
+
+    def __init__(self, argv: list[str]) -> None:
+        LOG.parent.mkdir(exist_ok=True)
+        self.began = time.time()
+        with LOG.open("wb") as log:
+            # A session of its own: signals reach Snakemake and its jobs once, through us.
+            self.child = subprocess.Popen(
+                [sys.executable, "-u", "-m", "snakemake", *argv],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self.log = SnakemakeLog(LOG)
+        self.interrupted = False
+        self.config: Config | None = None
+
+    @contextmanager
+    def signals(self) -> Iterator[None]:
+        """Pass interrupts on while the child runs."""
+
+        def interrupt(_number: int, _frame: object) -> None:
+            self.interrupted = True
+            if self.child.poll() is None:
+                os.killpg(self.child.pid, signal.SIGINT)
+
+        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        before = [signal.signal(number, interrupt) for number in numbers]
+        try:
+            yield
+        finally:
+            for number, handler in zip(numbers, before, strict=True):
+                signal.signal(number, handler)
+
+    def update(self) -> bool:
+        """Read the log; return whether Snakemake still runs."""
+        running = self.child.poll() is None
+        self.log.update()
+        if self.config is None and self.log.total:
+            self.config = recorded_config(since=self.began - 1)
+        return running
+
+    def headline(self) -> str:
+        """Return what this start has done."""
+        jobs = (
+            f"{self.log.done} of {self.log.total} jobs" if self.log.total else "reading the config"
+        )
+        stopping = "; stopping, jobs save their state" if self.interrupted else ""
+        return f"this start: {jobs}, {format_seconds(time.time() - self.began)}{stopping}"
+
+    def follow_live(self, console: Console) -> None:
+        """Draw the table until Snakemake ends."""
+        with Live(console=console, refresh_per_second=2, transient=True) as live:
+            while self.update():
+                parts = [Text(self.headline())]
+                if self.config is not None:
+                    live.update(Group(*parts, status_table(self.config, read_status(self.config))))
+                else:
+                    live.update(Group(*parts))
+                self.wait(1.0)
+
+    def follow_plainly(self) -> None:
+        """Print a line now and then until Snakemake ends."""
+        told = self.began
+        while self.update():
+            if time.time() - told >= PLAIN_SECONDS:
+                told = time.time()
+                running = status_line(read_status(self.config)) if self.config else ""
+                line = self.headline() + (f"; {running}" if running else "")
+                print(line, file=sys.stderr, flush=True)
+            self.wait(0.5)
+
+    def wait(self, seconds: float) -> None:
+        """Wait for the child, at most some seconds."""
+        try:
+            self.child.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return
+
+
+def make_report(config: Config, argv: list[str]) -> str | None:
+    """Write the HTML report where it is older than a table or figure; return a fault, or None."""
+    results = Path("results", config.run)
+    report = results / "report.html"
+    shown = [results / file for page in pages(config) for file in page_outputs(page)]
+    if not all(path.exists() for path in shown):
+        return None
+    if report.exists() and report.stat().st_mtime >= max(path.stat().st_mtime for path in shown):
+        return None
+    command = [sys.executable, "-m", "snakemake", *argv, "--report", str(report)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return None if done.returncode == 0 else f"report: {done.stderr.strip().splitlines()[-1]}"
+
+
+def show_results(config: Config) -> None:
+    """Print the summary table and where everything lies."""
+    results = Path("results", config.run)
+    summary = results / "tables" / "summary.md"
+    if summary.exists():
+        print(f"\n{summary.read_text(encoding='utf-8').rstrip()}\n")
+    for name in ("report.html", "tables", "figures"):
+        if (results / name).exists():
+            print(f"{name.removesuffix('.html'):8} {results / name}")
+
+
+def watch(argv: list[str]) -> int:
+    """Run Snakemake with these arguments and show its progress; return its exit code."""
+    if DRY & set(argv):
+        return subprocess.run([sys.executable, "-m", "snakemake", *argv], check=False).returncode
+    console = Console(stderr=True)
+    run = Watch(argv)
+    with run.signals():
+        if console.is_terminal:
+            run.follow_live(console)
+        else:
+            run.follow_plainly()
+    code = run.child.wait()
+    run.update()
+    took = format_seconds(time.time() - run.began)
+    if run.interrupted:
+        print(f"stopped after {took}; what was begun is saved in runs/: the same command goes on")
+        return code or 130
+    if code != 0:
+        _show_failure(run)
+        return code
+    if run.log.idle:
+        print(f"nothing to do: everything is up to date ({took}); nothing was started")
+    else:
+        print(f"{run.log.done} jobs in {took}")
+    config = run.config or recorded_config()
+    if config is not None:
+        fault = make_report(config, argv)
+        if fault:
+            print(fault, file=sys.stderr)
+        show_results(config)
+    return code
+
+
+def _show_failure(run: Watch) -> None:
+    for failure in run.log.failures:
+        print(failure.describe(), file=sys.stderr)
+    if not run.log.failures:  # before any job: the config, the command line, the graph
+        lines = LOG.read_text(encoding="utf-8", errors="replace").splitlines()
+        print("\n".join(lines[-20:]), file=sys.stderr)
+    code = run.child.returncode
+    print(f"Snakemake ended with exit code {code}; all it said: {LOG}", file=sys.stderr)
