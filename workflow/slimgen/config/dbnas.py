@@ -14,23 +14,37 @@ def _odd(kernels: tuple[int, ...]) -> tuple[int, ...]:
         if kernel < 1 or kernel % 2 == 0:
             raise ValueError(f"kernel size {kernel}: kernels are odd and at least 1")
     if 3 not in kernels or len(set(kernels)) != len(kernels):
-        raise ValueError(f"kernels {list(kernels)}: they hold 3, the teacher's own size, and no size twice")
+        raise ValueError(
+            f"kernels {list(kernels)}: they hold 3, the teacher's own size, and no size twice"
+        )
     return kernels
 
 
 class SupernetSettings(Training):
     """dbnas.supernet: separate weights per kernel size, each block distilled alone."""
 
-    steps: int = Field(140_000, ge=1)
+    steps: int = Field(
+        12_720,
+        ge=1,
+        description="Steps of each block; 10 epochs of CelebA, 139,920 in all one after another.",
+    )
     batch_size: int = Field(128, ge=1)
     kernels: tuple[int, ...] = (1, 3, 5)
+    init: Literal["random", "teacher"] = Field(
+        "random",
+        description="`teacher`: a block's norms, time projections, attention, shortcuts and "
+        "resampling start from the teacher's; the convs that choose are always random.",
+    )
     order: Literal["together", "sequential"] = Field(
         "together", description="All blocks in one teacher pass, or one after another."
     )
     preset: Literal["paper", "code"] = Field(
         "paper", description="`code`: the student's own time embedding, blocks one after another."
     )
-    optimizer: Optimizer = Optimizer(lr=2e-4, clip_norm=1.0)
+    optimizer: Optimizer = Field(
+        Optimizer(lr=2e-4, clip_norm=1.0), description="Each block has one of its own."
+    )
+    ema: Ema = Field(Ema(decay=0.0), description="Decay 0 keeps the weights as trained.")
     flip: bool = True
 
     _kernels_odd = field_validator("kernels")(_odd)
@@ -57,6 +71,7 @@ class SearchSettings(StageSettings):
     cost: Literal["params", "macs"] = Field("params", description="`params` paper, `macs` code.")
     num_images: int = Field(256, ge=1, description="Images of the search split that score.")
     repeats: int = Field(1, ge=1, description="Noise draws per image.")
+    batch_size: int = Field(128, ge=1, description="Images scored at once; no effect on results.")
     like: str | None = Field(None, description="random: the search variant whose cost it matches.")
     tolerance: float = Field(0.01, ge=0, description="random: relative distance in cost.")
     population: int = Field(50, ge=4)
@@ -88,10 +103,12 @@ class StudentSettings(Training):
     L = gamma (1 - beta) L_dis + beta L_ori.
     """
 
-    search: str = Field("S2", description="Variant of dbnas.search, or `base` for the teacher's own.")
+    search: str = Field(
+        "S2", description="Variant of dbnas.search, or `base` for the teacher's own."
+    )
     beta: Literal["linear", "step", "fixed", "no_dis"] = "linear"
     beta_value: float = Field(0.5, ge=0, le=1, description="beta of `fixed`.")
-    gamma: float = Field(1.0, ge=0)
+    gamma: float = Field(1.0, gt=0, description="Without distillation: beta no_dis.")
     init: Literal["random", "supernet"] = "random"
     steps: int = Field(200_000, ge=2)
     batch_size: int = Field(128, ge=1)

@@ -1,0 +1,291 @@
+"""dbnas.search: choose the kernel size of every conv, block by block.
+
+argmin Cost(alpha_i)  s.t.  L(w_i, alpha_i; X_i, Y_i) <= r L(w_i, alpha_base; X_i, Y_i)
+
+Tang et al. 2023. alpha_base is the teacher's architecture (size 3 everywhere) inside the same
+supernet, not the teacher itself; ties in cost go to the lower loss. Cost is parameters (`paper`) or
+multiply-adds (`code`) of the searchable convs; in a block of one resolution these are proportional
+(up to its constant biases) and give the same result. Method `global` is the ablation: evolution
+over all blocks at once under sum of losses <= r times that of the base. Method `random` draws
+uniformly among all architectures whose cost is near that of `like`.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import random
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from slimgen.config.dbnas import SearchSettings
+from slimgen.data.dataset import load_split
+from slimgen.data.files import read_json, write_json, write_text
+from slimgen.evaluation.complexity import count_params, count_unet_macs
+from slimgen.networks.conv_costs import conv_shapes
+from slimgen.networks.kernel_supernet import KernelSupernet
+from slimgen.networks.searched_unet import SearchedUNet2DModel, unet_config
+from slimgen.networks.unet import image_shape
+from slimgen.search.counting import CostCounts
+from slimgen.search.evolution import Evolution, evolve
+from slimgen.search.exhaustive import MAX_CANDIDATES, cheapest_within
+from slimgen.search.space import (
+    Arch,
+    Choices,
+    ConvCosts,
+    SearchSpace,
+    arch_cost,
+    block_cost,
+    text,
+)
+from slimgen.systems.dbnas.artefacts import (
+    load_supernet,
+    load_teacher,
+    plain_config,
+    read_arch,
+    space_of,
+)
+from slimgen.systems.dbnas.scores import BlockScorer, draw_images, make_scorer
+from slimgen.training.job import Job, StageError
+from slimgen.training.seeding import derive_seed
+
+COLUMNS = ("block", "arch", "loss", "relative_loss", "params", "macs", "chosen", "base")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A space, what its convs cost in either currency, and the currency that is minimised."""
+
+    space: SearchSpace
+    params: ConvCosts
+    macs: ConvCosts
+    cost: str
+
+    @property
+    def costs(self) -> ConvCosts:
+        """Return the costs that the search minimises."""
+        return self.params if self.cost == "params" else self.macs
+
+
+def make_problem(supernet: KernelSupernet, teacher: Any, cost: str) -> Problem:
+    """Return the search problem of a supernet."""
+    shapes = conv_shapes(teacher).items()
+    kernels = supernet.kernels
+    params = {name: [{k: s.params(k) for k in kernels} for s in block] for name, block in shapes}
+    macs = {name: [{k: s.macs(k) for k in kernels} for s in block] for name, block in shapes}
+    return Problem(space_of(supernet), params, macs, cost)
+
+
+def search_block(
+    problem: Problem, scorer: BlockScorer, name: str, settings: SearchSettings, seed: int
+) -> Choices:
+    """Return the cheapest candidate of one block within r of the base's loss."""
+    base = problem.space.base[name]
+    limit = settings.r * scorer.loss(base)
+
+    def cost(choices: Choices) -> int:
+        return block_cost(problem.costs, name, choices)
+
+    if problem.space.size(name) <= MAX_CANDIDATES:
+        return cheapest_within(scorer.losses, cost, limit)
+    return evolve(
+        evolution(settings),
+        problem.space.kernels,
+        start=base,
+        cost=cost,
+        loss=scorer.loss,
+        limit=limit,
+        rng=random.Random(derive_seed(seed, 0, f"evolution/{name}")),
+    )
+
+
+def search_globally(
+    problem: Problem, scorers: dict[str, BlockScorer], settings: SearchSettings, seed: int
+) -> Arch:
+    """Return the cheapest architecture found whose losses add up to at most r times the base's."""
+    space = problem.space
+
+    def loss(vector: Choices) -> float:
+        return sum(scorers[name].loss(choices) for name, choices in space.arch(vector).items())
+
+    best = evolve(
+        evolution(settings),
+        space.kernels,
+        start=space.base.vector,
+        cost=lambda vector: arch_cost(problem.costs, space.arch(vector)),
+        loss=loss,
+        limit=settings.r * loss(space.base.vector),
+        rng=random.Random(derive_seed(seed, 0, "evolution")),
+    )
+    return space.arch(best)
+
+
+def evolution(settings: SearchSettings) -> Evolution:
+    """Return the settings of the evolution."""
+    return Evolution(settings.population, settings.generations, settings.parents, settings.mutation)
+
+
+def draw_like(problem: Problem, like: Arch, tolerance: float, seed: int) -> Arch:
+    """Return an architecture of nearly the cost of `like`, uniform among all but it and the base.
+
+    Raises StageError where there is none.
+    """
+    cost = arch_cost(problem.costs, like)
+    low, high = (1 - tolerance) * cost, (1 + tolerance) * cost
+    flat = [conv for name, _ in problem.space.positions for conv in problem.costs[name]]
+    counts = CostCounts(flat)
+    barred = {like, problem.space.base}
+    inside = sum(low <= arch_cost(problem.costs, arch) <= high for arch in barred)
+    if counts.count(low, high) <= inside:
+        raise StageError(
+            f"dbnas.search: no other architecture costs within {tolerance:.1%} of {cost:,} "
+            f"{problem.cost}; raise `tolerance`"
+        )
+    rng = random.Random(derive_seed(seed, 0, "random"))
+    while True:
+        arch = problem.space.arch(counts.sample(low, high, rng))
+        if arch not in barred:
+            return arch
+
+
+def candidates_csv(problem: Problem, losses: dict[str, dict[Choices, float]], arch: Arch) -> str:
+    """Return one line per candidate that was scored."""
+    base = problem.space.base
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for name, scored in losses.items():
+        for choices, loss in sorted(scored.items()):
+            params, macs = (block_cost(c, name, choices) for c in (problem.params, problem.macs))
+            flags = (int(choices == arch[name]), int(choices == base[name]))
+            relative = loss / scored[base[name]]
+            writer.writerow([name, text(choices), repr(loss), repr(relative), params, macs, *flags])
+    return file.getvalue()
+
+
+def arch_record(
+    problem: Problem, settings: SearchSettings, teacher: Any, arch: Arch, losses: dict[str, Any]
+) -> dict[str, Any]:
+    """Return the contents of arch.json."""
+    base = problem.space.base
+    with torch.device("meta"):
+        network = SearchedUNet2DModel(kernels=arch, **unet_config(teacher))
+    pairs = list(zip(arch.vector, base.vector, strict=True))
+    cost, base_cost = arch_cost(problem.costs, arch), arch_cost(problem.costs, base)
+    return {
+        "system": "dbnas",
+        "method": settings.method,
+        "r": None if settings.method == "random" else settings.r,
+        "cost": settings.cost,
+        "is_base": arch == base,
+        "kernels": {name: list(choices) for name, choices in arch.items()},
+        "params": count_params(network),
+        "macs": count_unet_macs(network, image_shape(teacher)).total,
+        "searchable_params": arch_cost(problem.params, arch),
+        "searchable_macs": arch_cost(problem.macs, arch),
+        "base_searchable_params": arch_cost(problem.params, base),
+        "base_searchable_macs": arch_cost(problem.macs, base),
+        "relative_cost": cost / base_cost,
+        "convs": len(pairs),
+        "changed_convs": sum(kernel != k for kernel, k in pairs),
+        "candidates": {name: len(scored) for name, scored in losses.items()},
+        "losses": {name: losses[name][arch[name]] for name in arch},
+        "base_losses": {name: losses[name][base[name]] for name in arch},
+        "num_images": settings.num_images,
+        "repeats": settings.repeats,
+        "unet": plain_config(teacher),
+    }
+
+
+def score_blocks(
+    job: Job,
+    settings: SearchSettings,
+    problem: Problem,
+    scorers: Any,
+    wanted: dict[str, Any] | None,
+) -> dict[str, BlockScorer]:
+    """Score block after block: every candidate, or the `wanted` ones of each block.
+
+    `scorers` makes the scorer of a name. Finished blocks are kept in the state folder.
+    """
+    finished: dict[str, BlockScorer] = {}
+    for done, (name, _) in enumerate(problem.space.positions):
+        job.stop_if_asked()
+        job.progress(step=done, steps=len(problem.space.positions))
+        scorer: BlockScorer = scorers(name)
+        saved = job.state / f"losses.{name}.json"
+        if saved.exists():
+            scorer.losses = {tuple(choices): loss for choices, loss in read_json(saved)}
+        elif wanted is not None:
+            for choices in wanted[name]:
+                scorer.loss(choices)
+        elif problem.space.size(name) <= MAX_CANDIDATES:
+            scorer.score_every()
+        write_json(saved, [[list(choices), loss] for choices, loss in scorer.losses.items()])
+        if problem.space.size(name) <= MAX_CANDIDATES:
+            scorer.cached.clear()  # all that is asked for is known
+        finished[name] = scorer
+    return finished
+
+
+def search(
+    settings: SearchSettings,
+    job: Job,
+    *,
+    supernet: Path,
+    teacher: Path,
+    data: Path,
+    like: Path | None = None,
+) -> None:
+    """Write arch.json and candidates.csv into `job.out`.
+
+    `like` is the arch.json whose cost method `random` matches.
+    Raises StageError for bad input, Stopped on request.
+    """
+    images = load_split(data, "search")
+    if settings.num_images > len(images):
+        raise StageError(
+            f"dbnas.search.num_images = {settings.num_images}: the search split has "
+            f"{len(images)} images"
+        )
+    if (like is None) == (settings.method == "random"):
+        raise StageError("dbnas.search: --like goes with method random, and only with it")
+    network, process = load_teacher(teacher, images, job.device)
+    net = load_supernet(supernet, job.device)
+    if plain_config(net.unet) != plain_config(network):
+        raise StageError(f"supernet {supernet}: it was trained for another U-Net than {teacher}")
+    problem = make_problem(net, network, settings.cost)
+    noised = draw_images(settings, images, process.schedule, seed=job.seed, device=job.device)
+
+    def scorer(name: str) -> BlockScorer:
+        return make_scorer(net, network, name, noised, settings.batch_size)
+
+    if like is not None:
+        model = read_arch(like)
+        try:
+            problem.space.check(model)
+        except ValueError as error:
+            raise StageError(f"{like}: {error}") from None
+        arch = draw_like(problem, model, settings.tolerance, job.seed)
+        wanted = {name: (problem.space.base[name], arch[name]) for name in arch}
+        scorers = score_blocks(job, settings, problem, scorer, wanted)
+    else:
+        scorers = score_blocks(job, settings, problem, scorer, None)
+        if settings.method == "global":
+            arch = search_globally(problem, scorers, settings, job.seed)
+        else:
+            arch = Arch.of(
+                {n: search_block(problem, s, n, settings, job.seed) for n, s in scorers.items()}
+            )
+    losses = {name: scorer.losses for name, scorer in scorers.items()}
+    if arch == problem.space.base:
+        print(
+            f"dbnas.search: nothing cheaper keeps r = {settings.r:g}; the result is the base",
+            file=sys.stderr,
+        )
+    write_text(job.out / "candidates.csv", candidates_csv(problem, losses, arch))
+    write_json(job.out / "arch.json", arch_record(problem, settings, network, arch, losses))
