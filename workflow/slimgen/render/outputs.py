@@ -1,6 +1,6 @@
-"""Which tables and figures each page of the results has: read by the Snakefile, so it imports nothing.
+"""Which tables and figures each page of the results has. The Snakefile reads it: no imports.
 
-A table is written as `tables/{name}.csv`, `.md` and `.tex`; a figure as `figures/{name}.png` and `.pdf`.
+A table is written as `tables/{name}.csv`, `.md`, `.tex`, a figure as `figures/{name}.png`, `.pdf`.
 A page is what one call of `python -m slimgen render.PAGE` draws.
 """
 

@@ -1,0 +1,275 @@
+"""A small results tree with numbers that the test chooses: every file that the pages read."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import json
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+FLOOR, GAUSS, REPORT_IS = 2.5, 96.5, 8.0
+BLOCKS = {
+    "down_blocks.0": 2,
+    "down_blocks.1": 2,
+    "mid_block": 4,
+    "up_blocks.0": 4,
+    "up_blocks.1": 4,
+}
+KERNELS = {"S1": 1, "S2": 3, "random": 5, "global": 1}
+ROWS = {
+    "teacher": ["digits"],
+    "dbnas": [
+        "base",
+        "S1-linear",
+        "S1-step",
+        "S2-linear",
+        "S2-step",
+        "random",
+        "global",
+        "no_dis-S2",
+        "fixed_loss-S1",
+    ],
+    "denoising_student": ["teacher", "S2"],
+    "act": ["act", "ct", "ct-macs", "act-noaug", "act-searched"],
+}
+SIX = ("ddim-10", "ddim-20", "ddim-50", "ddim-100", "dpm-10", "dpm-20")
+SETTINGS = {
+    "teacher": ("ddim-1", "ddim-2", "ddim-5", *SIX),
+    "denoising_student": ("one-step",),
+    "act": ("consistency-1", "consistency-2"),
+}
+
+
+def settings_of(system: str, row: str) -> tuple[str, ...]:
+    if system != "dbnas":
+        return SETTINGS[system]
+    return SIX if row in ("S1-linear", "S2-linear") else ("ddim-10", "dpm-10")
+
+
+def default_q(system: str, row: str, setting: str, seed: int) -> float:
+    """A plausible q: fewer evaluations are worse, rows differ, seeds move it by some percent."""
+    base = {"teacher": 0.05, "dbnas": 0.06, "denoising_student": 0.09, "act": 0.3}[system]
+    rows = ROWS[system]
+    base *= 1 + 0.12 * rows.index(row)
+    tail = setting.rsplit("-", 1)[-1]
+    nfe = int(tail) if tail.isdecimal() else 1
+    extra = 0.02 * 10 / nfe if setting.startswith("d") else (0.03 if nfe == 1 else 0.0)
+    return base + extra + 0.004 * math.sin(3 * seed + rows.index(row) + nfe)
+
+
+@dataclass
+class Tree:
+    """Writes and changes the files of a run."""
+
+    root: Path
+    seeds: tuple[int, ...] = (0,)
+    q: dict[tuple[str, str, str, int], float] = field(default_factory=dict)
+    rows: dict[str, list[str]] = field(
+        default_factory=lambda: {k: list(v) for k, v in ROWS.items()}
+    )
+
+    def settings(self, **changes: Any) -> str:
+        values = {
+            "run": "trial",
+            "dataset": "digits",
+            "seeds": list(self.seeds),
+            "systems": self.rows,
+            "tables": {},
+        }
+        return json.dumps(values | changes)
+
+    def measured(self, system: str, row: str, seed: int = 0) -> Path:
+        return self.root / "evaluation" / system / row / f"seed{seed}" / "records.json"
+
+    def folder(self, stage: str, variant: str, seed: int = 0) -> Path:
+        return self.root / stage.replace(".", "/") / variant / f"seed{seed}"
+
+    def record(self, metric: str, value: float, **fields: Any) -> dict[str, Any]:
+        common = {"seconds": 1.5, "seed": 0, "device": "cpu", "dtype": "float32", "code": "c0de"}
+        return {"metric": metric, "value": value, **common, **fields}
+
+    def change(self, path: Path, metric: str, sampler: str | None = None, **fields: Any) -> None:
+        content = json.loads(path.read_text())
+        for record in content["records"]:
+            if record["metric"] == metric and record.get("sampler") == sampler:
+                record.update(fields)
+        path.write_text(json.dumps(content))
+
+    def write(self) -> Tree:
+        self._write_reference()
+        for seed in self.seeds:
+            for system, rows in self.rows.items():
+                for row in rows:
+                    self._write_model(system, row, seed)
+            self._write_log("dbnas.supernet", "kernels", seed, [f"loss/{name}" for name in BLOCKS])
+            for search in KERNELS:
+                self._write_search(search, seed)
+        return self
+
+    def _write_reference(self) -> None:
+        features = {"features": "classifier", "features_sha256": "f" * 64, "resize": "none"}
+        records = [
+            self.record("floor", FLOOR, sampler="train", num_images=999, **features),
+            self.record("fid_gauss", GAUSS, sampler="gaussian", num_images=1000, **features),
+            self.record("is_classifier", REPORT_IS, sampler="report", num_images=600, **features),
+            self.record(
+                "classifier_accuracy", 0.9783, sampler="report", num_images=600, **features
+            ),
+        ]
+        write_json(
+            self.root / "evaluation/reference/digits/records.json",
+            {"schema": 1, "records": records},
+        )
+
+    def _write_model(self, system: str, row: str, seed: int) -> None:
+        at = ROWS[system].index(row)
+        features = {"features": "classifier", "features_sha256": "f" * 64, "resize": "none"}
+        model = {"model_sha256": "a" * 64, "model_md5": "b" * 32, "seed": seed}
+        size = 1 - 0.06 * at if system == "dbnas" else 1.0
+        records = [
+            self.record("params", round(159_697 * size), **model),
+            self.record("macs", 2_496_000 * size, **model),
+            self.record("latency_ms", 3.2 * size + 0.01 * seed, spread=0.1, **model),
+        ]
+        for setting in settings_of(system, row):
+            tail = setting.rsplit("-", 1)[-1]
+            nfe = int(tail) if tail.isdecimal() else 1
+            q = self.q.get((system, row, setting, seed), default_q(system, row, setting, seed))
+            images = {"num_images": 1000, "sampler": setting, "nfe": nfe, **model}
+            records += [
+                self.record("fid_classifier", FLOOR + q * (GAUSS - FLOOR), **images, **features),
+                self.record("q", q, **images, **features),
+                self.record("is_classifier", REPORT_IS * (1 - q), **images, **features),
+                self.record("precision_classifier", 0.8 - q / 2, **images, **features),
+                self.record("recall_classifier", 0.7 - q / 2, **images, **features),
+                self.record("images_per_second", 5000 / nfe / size, **images),
+            ]
+        records[-1]["note"] = "shown in samples.png"
+        path = self.measured(system, row, seed)
+        write_json(path, {"schema": 1, "records": records})
+        write_grid(path.with_name("samples.png"), seed + at)
+        self._write_training(system, row, seed)
+
+    def _write_training(self, system: str, row: str, seed: int) -> None:
+        stage = "teacher.train" if system == "teacher" else f"{system}.student"
+        folder, settings = self.folder(stage, row, seed), {"steps": 1000}
+        metrics = ["loss"]
+        if system == "dbnas":
+            search = "base" if row == "base" else next(s for s in KERNELS if s in row)
+            settings["search"] = search
+            metrics += ["l_dis", "l_ori", "beta"]
+        if system == "denoising_student":
+            metrics += ["held_out_loss"]
+            write_grid(folder / "interpolation.png", seed, columns=11, lines=4)
+        if system == "act":
+            plain = row.startswith("ct")
+            other = "act" if row == "ct-macs" else None
+            settings |= {"weight": {"w": 0.0 if plain else 0.3}, "equal_macs_with": other}
+            metrics += ["loss_ct", "num_scales"]
+            metrics += [] if plain else ["loss_adv", "loss_d", "lambda", "r1_average"]
+            metrics += ["augment_p"] if row in ("act", "act-searched") else []
+            steps = 1800 if row == "ct-macs" else 1000
+            write_json(
+                folder / "cost.json", {"steps": steps, "train_macs": 3.2e12, "macs_per_step": 3.2e9}
+            )
+        write_json(folder / "settings.json", {"stage": stage, "seed": seed, "settings": settings})
+        self._write_log(stage, row, seed, metrics)
+
+    def _write_log(self, stage: str, variant: str, seed: int, metrics: list[str]) -> None:
+        path = self.folder(stage, variant, seed) / "log.jsonl"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        phase = sum(map(ord, variant)) % 7
+        lines = [json.dumps({"step": 0, "event": "resumed"})]
+        for step in range(50, 1001, 50):
+            line = {"step": step, "seconds": 0.06 * step, "images_per_second": 2000.0}
+            for at, metric in enumerate(metrics):
+                fall = 0.02 + math.exp(-step / (150 + 20 * at)) * (1 + 0.03 * phase + 0.2 * at)
+                rise = {
+                    "augment_p": step / 4000,
+                    "num_scales": 2 + step // 100,
+                    "lambda": 0.3,
+                    "beta": min(1.0, step / 500),
+                }
+                line[metric] = rise.get(metric, fall * (1 + 0.05 * math.sin(step + phase)))
+            lines.append(json.dumps(line))
+        path.write_text("\n".join(lines) + "\n")
+
+    def _write_search(self, search: str, seed: int) -> None:
+        kernel = KERNELS[search]
+        chosen = {block: [3] * count for block, count in BLOCKS.items()}
+        chosen["up_blocks.1"] = [kernel] * BLOCKS["up_blocks.1"]
+        base = {block: [3] * count for block, count in BLOCKS.items()}
+        changed = 4 * (kernel != 3)
+        cost = sum(k * k for ks in chosen.values() for k in ks) / sum(
+            9 * n for n in BLOCKS.values()
+        )
+        folder = self.folder("dbnas.search", search, seed)
+        write_json(
+            folder / "arch.json",
+            {
+                "system": "dbnas",
+                "cost": "params",
+                "is_base": changed == 0,
+                "kernels": chosen,
+                "convs": sum(BLOCKS.values()),
+                "changed_convs": changed,
+                "relative_cost": cost,
+            },
+        )
+        method = search if search in ("random", "global") else "local"
+        settings = {
+            "method": method,
+            "r": {"S1": 1.5, "S2": 1.1}.get(search, 1.0),
+            "cost": "params",
+        }
+        write_json(
+            folder / "settings.json", {"stage": "dbnas.search", "seed": seed, "settings": settings}
+        )
+        rows = []
+        for block, count in BLOCKS.items():
+            every = (
+                itertools.product((1, 3, 5), repeat=count)
+                if method == "local"
+                else [base[block], chosen[block]]
+            )
+            for kernels in dict.fromkeys(tuple(k) for k in every):
+                macs = 4096 * sum(k * k for k in kernels)
+                loss = (9 * count * 4096 / macs) ** 0.35 * (
+                    1 + 0.08 * math.sin(sum(i * k for i, k in enumerate(kernels)))
+                )
+                loss = 1.0 if list(kernels) == base[block] else loss
+                flags = (int(list(kernels) == chosen[block]), int(list(kernels) == base[block]))
+                rows.append(
+                    [block, "-".join(map(str, kernels)), loss / 10, loss, macs // 64, macs, *flags]
+                )
+        with (folder / "candidates.csv").open("w", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(
+                ["block", "arch", "loss", "relative_loss", "params", "macs", "chosen", "base"]
+            )
+            writer.writerows(rows)
+
+
+def write_json(path: Path, value: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value))
+
+
+def write_grid(path: Path, seed: int, columns: int = 8, lines: int = 8) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(seed)
+    tiles = rng.integers(0, 256, (lines * 8, columns * 8), dtype=np.uint8)
+    Image.fromarray(np.kron(tiles, np.ones((8, 8), np.uint8))).save(path)
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Tree:
+    """A run of one seed that is not written yet."""
+    return Tree(tmp_path / "results" / "trial")

@@ -1,0 +1,231 @@
+"""The papers' claims, judged on this run: a difference in q, paired over seeds, and its interval.
+
+With d_s = q_A(s) - q_B(s) of n seeds, the interval is mean(d) ± t_{0.975, n-1} sd(d) / sqrt(n). A
+claim "A is better than B" is held where the whole interval lies below the margin (0, unless the
+claim says another), not held where it lies above, undecided where it covers it or where there are
+fewer than three seeds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from scipy.stats import t as student_t
+
+from slimgen.render.number import Number
+from slimgen.render.results import TEACHER, Results
+from slimgen.render.rows import Row, protocol_notes
+from slimgen.render.table import Column, Table
+from slimgen.render.table_act import by_nfe
+from slimgen.render.table_dbnas import SAMPLERS
+from slimgen.render.table_denoising_student import ddim_settings
+
+MIN_SEEDS = 3
+FEW_STEPS = 10  # "few evaluations" of DDIM
+CLOSE = 0.10  # a tenth of the way from the floor to a Gaussian
+HELD, NOT_HELD = "held", "not held"
+
+
+@dataclass(frozen=True)
+class Model:
+    """One side of a comparison: a model at one setting of its sampler."""
+
+    system: str
+    row: str
+    setting: str
+
+    @property
+    def label(self) -> str:
+        """Name in the table."""
+        row = TEACHER if self.system == TEACHER else self.row
+        return f"student of {row}" if self.system == "denoising_student" else row
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The claim that q of A is below q of B plus a margin; `missing` where a row does not exist."""
+
+    paper: str
+    statement: str
+    a: Model | None = None
+    b: Model | None = None
+    margin: float = 0.0
+    missing: str = ""
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A verdict; the interval exists with three seeds or more."""
+
+    verdict: str
+    low: float | None = None
+    high: float | None = None
+
+
+def judge(differences: tuple[float, ...], margin: float = 0.0) -> Judgement:
+    """Judge the claim that the differences lie below the margin."""
+    n = len(differences)
+    if n < MIN_SEEDS:
+        return Judgement(f"undecided ({n} seed{'s' * (n > 1)})")
+    number = Number(differences)
+    half = float(student_t.ppf(0.975, n - 1)) * (number.sd or 0.0) / math.sqrt(n)
+    low, high = number.mean - half, number.mean + half
+    if high < margin:
+        return Judgement(HELD, low, high)
+    return Judgement(NOT_HELD if low > margin else "undecided", low, high)
+
+
+def dbnas_claims(results: Results) -> Iterator[Comparison]:
+    """Yield the claims of DBNAS at every sampler of the paper at which both sides were measured."""
+    rows = results.settings.systems.get("dbnas", ())
+    teacher = (TEACHER, results.settings.dataset)
+    for statement, a, b in (
+        ("S2 is not worse than the teacher", ("dbnas", "S2-linear"), teacher),
+        ("S2 beats a random net of equal cost", ("dbnas", "S2-linear"), ("dbnas", "random")),
+        ("block-wise search beats global search", ("dbnas", "S2-linear"), ("dbnas", "global")),
+        ("retraining needs distillation", ("dbnas", "S2-linear"), ("dbnas", "no_dis-S2")),
+        ("a dynamic loss beats a fixed one", ("dbnas", "S1-linear"), ("dbnas", "fixed_loss-S1")),
+    ):
+        absent = [row for system, row in (a, b) if system == "dbnas" and row not in rows]
+        if absent:
+            yield Comparison("DBNAS", statement, missing=absent[0])
+            continue
+        measured = set(results.settings_of(*a)) & set(results.settings_of(*b))
+        for setting in (name for name in SAMPLERS if name in measured):
+            yield Comparison("DBNAS", statement, Model(*a, setting), Model(*b, setting))
+
+
+def student_claims(results: Results) -> Iterator[Comparison]:
+    """Yield the claims of Denoising Student, and that of distilling a searched net."""
+    system, paper = "denoising_student", "Denoising Student"
+    rows = results.settings.systems.get(system, ())
+    dataset = results.settings.dataset
+    one = {row: Model(system, row, results.settings_of(system, row)[0]) for row in rows}
+    ddim = [Model(TEACHER, dataset, setting) for setting in ddim_settings(results)]
+    close = f"one evaluation comes within {CLOSE:.2f} of the teacher's DDIM"
+    fewer = "one evaluation beats few of the teacher's DDIM"
+    if TEACHER not in one:
+        yield Comparison(paper, close, missing="student of teacher")
+        return
+    if ddim:
+        yield Comparison(paper, close, one[TEACHER], ddim[-1], margin=CLOSE)
+    for other in ddim:
+        if results.nfe(TEACHER, dataset, other.setting) <= FEW_STEPS:
+            yield Comparison(paper, fewer, one[TEACHER], other)
+    for row in rows:
+        if row != TEACHER:
+            statement = "a student of a searched net is not worse than one of the teacher"
+            yield Comparison("composition", statement, one[row], one[TEACHER])
+
+
+def act_claims(results: Results) -> Iterator[Comparison]:
+    """Yield the claims of ACT at one step, and that of a searched backbone."""
+    rows = results.settings.systems.get("act", ())
+
+    def one_step(row: str) -> Model:
+        return Model("act", row, by_nfe(results, row)[1])
+
+    def compare(paper: str, statement: str, a: str, b: str) -> Comparison:
+        absent = [row for row in (a, b) if row not in rows]
+        if absent:
+            return Comparison(paper, statement, missing=absent[0])
+        return Comparison(paper, statement, one_step(a), one_step(b))
+
+    yield compare("ACT", "ACT beats CT at equal steps", "act", "ct")
+    equal = equal_macs_pair(results, rows)
+    statement = "ACT beats CT at equal training MACs"
+    if equal is None:
+        yield Comparison("ACT", statement, missing="CT of equal training MACs")
+    else:
+        yield compare("ACT", statement, *equal)
+    yield compare("ACT", "augmentation helps ACT", "act", "act-noaug")
+    statement = "ACT on a searched backbone is not worse"
+    yield compare("composition", statement, "act-searched", "act")
+
+
+def equal_macs_pair(results: Results, rows: tuple[str, ...]) -> tuple[str, str] | None:
+    """Return the adversarial row and the plain one that were trained with equal MACs."""
+    for row in rows:
+        settings = results.stage_settings("act.student", row)
+        other = settings.get("equal_macs_with")
+        if other in rows:
+            plain = settings["weight"]["w"] == 0
+            return (other, row) if plain else (row, other)
+    return None
+
+
+def claim_row(results: Results, claim: Comparison) -> Row:
+    """Return the cells of one comparison."""
+    cells: Row = {"paper": claim.paper, "claim": claim.statement}
+    if claim.a is None or claim.b is None:
+        return cells | {"verdict": f"not measured (no row {claim.missing})"}
+    a, b = claim.a, claim.b
+    q_a = results.number(a.system, a.row, "q", a.setting)
+    q_b = results.number(b.system, b.row, "q", b.setting)
+    cells |= {
+        "A": f"{a.label}, {a.setting}",
+        "B": f"{b.label}, {b.setting}",
+        "q of A": q_a,
+        "q of B": q_b,
+    }
+    if q_a is None or q_b is None:
+        return cells | {"verdict": "not measured"}
+    differences = tuple(x - y for x, y in zip(q_a.values, q_b.values, strict=True))
+    judged = judge(differences, claim.margin)
+    return cells | {
+        "q of A - q of B": Number(differences),
+        "95 % from": Number((judged.low,)) if judged.low is not None else None,
+        "to": Number((judged.high,)) if judged.high is not None else None,
+        "MACs of A / B": macs_ratio(results, a, b),
+        "verdict": judged.verdict,
+    }
+
+
+def macs_ratio(results: Results, a: Model, b: Model) -> Number | None:
+    """Return the ratio of the MACs of one generated image."""
+    macs_a, macs_b = (results.number(m.system, m.row, "macs") for m in (a, b))
+    if macs_a is None or macs_b is None:
+        return None
+    nfe_a, nfe_b = (results.nfe(m.system, m.row, m.setting) for m in (a, b))
+    return macs_a.over(macs_b).scaled(nfe_a / nfe_b)
+
+
+def claims_table(results: Results) -> Table:
+    """Return the table of claims of the systems that the run holds."""
+    found: list[Comparison] = []
+    for system, claims in (
+        ("dbnas", dbnas_claims),
+        ("denoising_student", student_claims),
+        ("act", act_claims),
+    ):
+        if results.settings.systems.get(system):
+            found += claims(results)
+    seeds = len(results.settings.seeds)
+    return Table(
+        name="claims",
+        title="The papers' claims on this run",
+        columns=(
+            Column("paper"),
+            Column("claim"),
+            Column("A"),
+            Column("B"),
+            Column("q of A", ".3f"),
+            Column("q of B", ".3f"),
+            Column("q of A - q of B", "+.3f"),
+            Column("95 % from", "+.3f"),
+            Column("to", "+.3f"),
+            Column("MACs of A / B", ".3g"),
+            Column("verdict"),
+        ),
+        rows=tuple(claim_row(results, claim) for claim in found),
+        notes=(
+            "Lower q is better. Held: the whole 95 % t-interval of the difference, paired over "
+            f"{seeds} seed{'s' * (seeds > 1)}, lies below 0 (below {CLOSE:.2f} where the claim "
+            "says so); not held: above; undecided: it covers that value, or there are fewer than "
+            "three seeds. Each comparison stands alone: no correction for their number. "
+            "MACs are those of one generated image.",
+            *protocol_notes(results),
+        ),
+    )

@@ -1,0 +1,130 @@
+"""What every table shares: columns of quality, floor and Gaussian rows, notes on protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from slimgen.render.number import Number
+from slimgen.render.published import SOURCE, Published, value_column
+from slimgen.render.results import Results
+from slimgen.render.table import Cell, Column
+
+ROW = Column("row")
+NFE = Column("NFE", ",.0f")
+PARAMS = Column("params", ",.0f")
+MACS = Column("MACs (M)", ",.2f")
+LATENCY = Column("latency (ms)", ",.2f")
+SPEED = Column("images/s", ",.0f")
+Q = Column("q", ".3f")
+IS_SHARE = Column("IS / IS of report", ".3f")
+MILLION = 1e-6
+
+Row = dict[str, Cell]
+
+
+def q_column(label: str = "") -> Column:
+    """Return the column of q, at one setting where a label names it."""
+    return Column(f"q {label}".strip(), ".3f")
+
+
+def fid_column(results: Results, label: str = "") -> Column:
+    """Return the column of FID under the name that says its feature network."""
+    return Column(f"{results.named('fid')} {label}".strip(), ".2f")
+
+
+def is_column(results: Results) -> Column:
+    """Return the column of the Inception Score under the name that says its feature network."""
+    return Column(results.named("inception_score"), ".2f")
+
+
+def published_columns(numbers: Sequence[Published]) -> tuple[Column, ...]:
+    """Return the two columns of published values, or none where nothing is published."""
+    return (Column(value_column(numbers)), Column(SOURCE)) if numbers else ()
+
+
+def size_cells(results: Results, system: str, row: str) -> Row:
+    """Return parameters, MACs of one evaluation and latency of one model."""
+    macs = results.number(system, row, "macs")
+    return {
+        PARAMS.name: results.number(system, row, "params"),
+        MACS.name: macs.scaled(MILLION) if macs else None,
+        LATENCY.name: results.number(system, row, "latency_ms"),
+    }
+
+
+def quality_cells(results: Results, system: str, row: str, setting: str, label: str = "") -> Row:
+    """Return FID and q of one model at one setting."""
+    return {
+        q_column(label).name: results.number(system, row, "q", setting),
+        fid_column(results, label).name: results.number(system, row, "fid", setting),
+    }
+
+
+def score_cells(results: Results, system: str, row: str, setting: str) -> Row:
+    """Return IS, and its share of the report split's own."""
+    score = results.number(system, row, "inception_score", setting)
+    own = results.report_score.value
+    return {
+        is_column(results).name: score,
+        IS_SHARE.name: score.scaled(1 / own) if score else None,
+    }
+
+
+def reference_rows(results: Results, labels: Sequence[str] = ("",)) -> list[Row]:
+    """Return the floor (train against report split: q = 0) and the Gaussian fit (q = 1).
+
+    Neither depends on a sampler: they stand under every label.
+    """
+    floor, gauss = results.floor, results.gauss
+    rows: list[Row] = []
+    for name, record, q in (
+        ("floor: train split", floor, 0.0),
+        ("Gaussian fitted to train", gauss, 1.0),
+    ):
+        row: Row = {ROW.name: name}
+        for label in labels:
+            row[q_column(label).name] = Number((q,))
+            row[fid_column(results, label).name] = Number((record.value,))
+        rows.append(row)
+    return rows
+
+
+def report_score_row(results: Results) -> Row:
+    """Return the report split's own IS, the value that IS can be compared with."""
+    own = results.report_score.value
+    return {
+        ROW.name: "report split itself",
+        is_column(results).name: Number((own,)),
+        IS_SHARE.name: Number((1.0,)),
+    }
+
+
+def protocol_notes(results: Results) -> tuple[str, ...]:
+    """Return the sentences that say by which protocol a table's numbers were measured."""
+    seeds = ", ".join(str(seed) for seed in results.settings.seeds)
+    spread = "one seed, no spread" if "," not in seeds else "mean ± sample standard deviation"
+    floor, gauss = results.floor.value, results.gauss.value
+    if results.features == "inception":
+        network = "Inception features"
+    else:
+        accuracy = results.reference("classifier_accuracy").value
+        network = (
+            "features of a classifier trained on the train split "
+            f"(right on {accuracy:.1%} of the report split), so not comparable with Inception FIDs"
+        )
+    codes = {
+        record.code
+        for system, rows in results.settings.systems.items()
+        for row in rows
+        for seed in results.settings.seeds
+        for record in results.records(system, row, seed)
+    }
+    extra = [f"FID: {results.floor.note}."] if results.floor.note else []
+    extra += ["Rows were measured by different versions of the code."] if len(codes) > 1 else []
+    return (
+        f"{results.settings.dataset}: {results.num_images:,} generated images against the report "
+        f"split; {results.named('fid')} on {network}; seeds {seeds} ({spread}).",
+        f"q = (FID - floor) / (FID_gauss - floor), floor = {floor:.4g} (train against report "
+        f"split), FID_gauss = {gauss:.4g} (pixel-space Gaussian fitted to train).",
+        *extra,
+    )

@@ -1,0 +1,109 @@
+"""Table of DBNAS: teacher, control, searched nets, ablations; size, search, quality per sampler."""
+
+from __future__ import annotations
+
+from slimgen.render.architecture import read_arch, search_of, searches
+from slimgen.render.number import Number
+from slimgen.render.published import published_for, published_rows
+from slimgen.render.results import TEACHER, Results
+from slimgen.render.rows import (
+    LATENCY,
+    MACS,
+    PARAMS,
+    ROW,
+    Row,
+    fid_column,
+    protocol_notes,
+    published_columns,
+    q_column,
+    quality_cells,
+    reference_rows,
+    size_cells,
+)
+from slimgen.render.table import Column, Table
+
+SAMPLERS = ("ddim-10", "ddim-20", "ddim-50", "ddim-100", "dpm-10", "dpm-20")
+R = Column("r", "g")
+CHANGED = Column("convs changed (%)", ".0f")
+COST = Column("searchable cost (%)", ".0f")
+
+
+def samplers(results: Results) -> tuple[str, ...]:
+    """Return the samplers of the paper's table, then others of the searched nets."""
+    others = [
+        setting
+        for row in results.settings.rows("dbnas")
+        for setting in results.settings_of("dbnas", row)
+    ]
+    return tuple(dict.fromkeys((*SAMPLERS, *others)))
+
+
+def search_cells(results: Results, row: str) -> Row:
+    """Return r, share of convs changed, cost relative to the base; empty for the base itself."""
+    search = search_of(results, row)
+    if search is None:
+        return {}
+    settings = results.stage_settings("dbnas.search", search)
+    archs = [read_arch(results, search, seed) for seed in results.settings.seeds]
+    shares = [arch["changed_convs"] / arch["convs"] for arch in archs]
+    costs = [arch["relative_cost"] for arch in archs]
+    r = Number((settings["r"],)) if settings["method"] != "random" else None
+    return {
+        R.name: r,
+        CHANGED.name: Number(tuple(shares)).scaled(100),
+        COST.name: Number(tuple(costs)).scaled(100),
+    }
+
+
+def base_notes(results: Results) -> tuple[str, ...]:
+    """Return a sentence for every search that found nothing cheaper than the base."""
+    notes = []
+    for search in searches(results):
+        seeds = [s for s in results.settings.seeds if read_arch(results, search, s)["is_base"]]
+        if seeds:
+            names = ", ".join(str(seed) for seed in seeds)
+            notes.append(
+                f"Search {search} found nothing cheaper: it returned the base itself (seed {names})."
+            )
+    return tuple(notes)
+
+
+def dbnas_table(results: Results) -> Table:
+    """Return the table of DBNAS."""
+    labels = samplers(results)
+    rows: list[Row] = []
+    for system, row in (
+        (TEACHER, results.settings.dataset),
+        *(("dbnas", row) for row in results.settings.rows("dbnas")),
+    ):
+        cells: Row = {ROW.name: TEACHER if system == TEACHER else row}
+        cells |= size_cells(results, system, row)
+        cells |= search_cells(results, row) if system == "dbnas" else {}
+        for label in labels:
+            cells |= quality_cells(results, system, row, label, label)
+        rows.append(cells)
+    numbers = published_for((TEACHER, "dbnas"), results.settings.dataset)
+    return Table(
+        name="dbnas",
+        title="DBNAS: U-Nets found block by block against their teacher",
+        columns=(
+            ROW,
+            PARAMS,
+            MACS,
+            LATENCY,
+            R,
+            CHANGED,
+            COST,
+            *(q_column(label) for label in labels),
+            *(fid_column(results, label) for label in labels),
+            *published_columns(numbers),
+        ),
+        rows=(*rows, *reference_rows(results, labels), *published_rows(numbers, ROW.name)),
+        notes=(
+            *protocol_notes(results),
+            "MACs are those of one network evaluation (convolutions, linears, attention products). "
+            "r: allowed block loss relative to the base path. Searchable "
+            "cost: what the search minimises, relative to the base. Empty: not measured.",
+            *base_notes(results),
+        ),
+    )

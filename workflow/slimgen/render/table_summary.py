@@ -1,0 +1,127 @@
+"""Summary: the main rows of every system; size, cost of a sample, speed and quality."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from slimgen.render.number import Number
+from slimgen.render.results import TEACHER, Results
+from slimgen.render.rows import (
+    IS_SHARE,
+    LATENCY,
+    MACS,
+    MILLION,
+    NFE,
+    PARAMS,
+    ROW,
+    SPEED,
+    Q,
+    Row,
+    fid_column,
+    is_column,
+    protocol_notes,
+    quality_cells,
+    reference_rows,
+    report_score_row,
+    score_cells,
+    size_cells,
+)
+from slimgen.render.table import Column, Table
+
+SYSTEM_COLUMN = Column("system")
+TOTAL_MACS = Column("MACs of a sample (M)", ",.2f")
+MAIN_DBNAS = ("S1-linear", "S2-linear")
+MAIN_ACT = ("act", "act-searched", "ct")
+MAIN_SAMPLERS = ("ddim-50", "ddim-10")
+
+
+@dataclass(frozen=True)
+class Point:
+    """One model at one setting of its sampler."""
+
+    system: str
+    row: str
+    setting: str
+
+    @property
+    def name(self) -> str:
+        """Name in tables and labels, such as `S2-linear, ddim-50` or `act, 1 step`."""
+        row = TEACHER if self.system == TEACHER else self.row
+        if self.system == "denoising_student":
+            row = f"student of {row}"
+        if self.system in (TEACHER, "dbnas"):
+            return f"{row}, {self.setting}"
+        steps = {"one-step": "1 step", "consistency-1": "1 step"}
+        return f"{row}, {steps.get(self.setting, self.setting.removeprefix('consistency-') + ' steps')}"
+
+
+def points(results: Results, *, every: bool = False) -> list[Point]:
+    """Return the main models of the run at their main settings, or every model at every setting."""
+    settings = results.settings
+    rows = [(TEACHER, settings.dataset)]
+    for system, main in (("dbnas", MAIN_DBNAS), ("denoising_student", None), ("act", MAIN_ACT)):
+        names = settings.rows(system)
+        chosen = [row for row in names if every or main is None or row in main]
+        rows += [(system, row) for row in chosen or names]
+    found = []
+    for system, row in rows:
+        measured = results.settings_of(system, row)
+        diffusion = system in (TEACHER, "dbnas")
+        main_settings = [s for s in measured if s in MAIN_SAMPLERS] or list(measured[:1])
+        chosen_settings = main_settings if diffusion and not every else list(measured)
+        found += [Point(system, row, setting) for setting in chosen_settings]
+    return found
+
+
+def total_macs(results: Results, point: Point) -> Number | None:
+    """Return the MACs of one generated image: NFE times those of one evaluation."""
+    macs = results.number(point.system, point.row, "macs")
+    return macs.scaled(results.nfe(point.system, point.row, point.setting)) if macs else None
+
+
+def point_row(results: Results, point: Point) -> Row:
+    """Return the cells of one model at one setting."""
+    system, row, setting = point.system, point.row, point.setting
+    total = total_macs(results, point)
+    return {
+        SYSTEM_COLUMN.name: system,
+        ROW.name: point.name,
+        NFE.name: Number((results.nfe(system, row, setting),)),
+        TOTAL_MACS.name: total.scaled(MILLION) if total else None,
+        SPEED.name: results.number(system, row, "images_per_second", setting),
+        **size_cells(results, system, row),
+        **quality_cells(results, system, row, setting),
+        **score_cells(results, system, row, setting),
+    }
+
+
+def summary_table(results: Results) -> Table:
+    """Return the summary table."""
+    return Table(
+        name="summary",
+        title=f"Summary of the run {results.settings.run}",
+        columns=(
+            SYSTEM_COLUMN,
+            ROW,
+            PARAMS,
+            MACS,
+            NFE,
+            TOTAL_MACS,
+            LATENCY,
+            SPEED,
+            Q,
+            fid_column(results),
+            is_column(results),
+            IS_SHARE,
+        ),
+        rows=(
+            *(point_row(results, point) for point in points(results)),
+            *reference_rows(results),
+            report_score_row(results),
+        ),
+        notes=(
+            *protocol_notes(results),
+            "MACs: one network evaluation on one image; latency: one evaluation; MACs of a sample: "
+            "NFE times MACs.",
+        ),
+    )
