@@ -152,7 +152,7 @@ class MeasureSettings(StageSettings):
     samplers: tuple[str, ...] = Field(
         ("ddim-50",),
         min_length=1,
-        description="`ddim-N`, `ddpm-N`, `dpm-N`, `dpmpp-N` of N evaluations, for diffusion models.",
+        description="`ddim-N`, `ddpm-N`, `dpm-N`, `dpmpp-N` (N evaluations), for diffusion models.",
     )
     consistency_steps: tuple[int, ...] = Field(
         (1, 2), min_length=1, description="NFE of consistency models."

@@ -51,7 +51,7 @@ class ClassifierFeatures:
     name: str = "classifier"
     resize: str = "none"
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def __call__(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return features and logits.
 

@@ -11,18 +11,11 @@ from dataclasses import dataclass
 
 import torch
 
-from slimgen.evaluation.frechet import Gaussian, fit_gaussian, frechet_distance
+from slimgen.evaluation.frechet import fit_gaussian, frechet_distance
+from slimgen.evaluation.reference import Reference
 
+SMALLEST_LOG = -700.0  # exp of it is still above the smallest float64
 SEED = 2020  # of the order of images in the splits of the score and of the subsets of KID
-
-
-@dataclass(frozen=True)
-class Reference:
-    """What generated images are compared with: the report split under one feature network."""
-
-    features: torch.Tensor  # (n, d) float32
-    gaussian: Gaussian
-    factor: torch.Tensor  # (d, r), factor of the covariance
 
 
 @dataclass(frozen=True)
@@ -42,7 +35,9 @@ def inception_score(logits: torch.Tensor, *, splits: int) -> Score:
 
     if len(logits) < splits:
         raise ValueError(f"{len(logits)} images cannot be divided into {splits} splits")
-    result = isc_features_to_metric(logits.cpu(), splits, True, SEED)
+    # A probability that underflows to 0 would make the divergence 0 (log 0 - log 0), not a number.
+    gaps = (logits.double() - logits.double().amax(1, keepdim=True)).clamp(min=SMALLEST_LOG)
+    result = isc_features_to_metric(gaps.cpu(), splits, True, SEED)
     return Score(result["inception_score_mean"], result["inception_score_std"])
 
 
@@ -108,7 +103,7 @@ def fidelity(
     kid_subset_size: int,
     neighbours: int,
 ) -> dict[str, Score]:
-    """Return `fid`, `inception_score`, `kid`, `precision`, `recall` of images by their features.
+    """Return `fid`, `q`, `inception_score`, `kid`, `precision`, `recall` by images' features.
 
     Raises ValueError where there are too few images for one of them.
     """
@@ -116,6 +111,7 @@ def fidelity(
     fid = frechet_distance(fit_gaussian(features), reference.gaussian, reference.factor)
     return {
         "fid": Score(fid),
+        "q": Score(quality(fid, floor=reference.floor, gauss=reference.gauss)),
         "inception_score": inception_score(logits, splits=is_splits),
         "kid": kernel_distance(
             features, reference.features, subsets=kid_subsets, subset_size=kid_subset_size

@@ -31,7 +31,7 @@ class InceptionFeatures:
     name: str = "inception"
     resize: str = "clean (PIL bicubic, 299)"
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def __call__(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return features and logits of images with 1 or 3 channels."""
         features = self.network(resize_clean(images).to(self.device)).float()

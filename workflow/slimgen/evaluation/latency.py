@@ -30,7 +30,7 @@ def synchronize(device: torch.device) -> None:
         torch.mps.synchronize()
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def measure_latency(
     network: nn.Module,
     shape: tuple[int, int, int],

@@ -32,6 +32,7 @@ TRAIN, GAUSSIAN, REPORT = "train", "gaussian", "report"
 RANK_DEFICIENT = "rank-deficient: no more images than features"
 SHOWN = "shown in samples.png"
 SHORT_NAMES = {"inception_score": "is"}
+UNNAMED = ("q", "floor", "fid_gauss")  # the record alone says which features they are of
 
 
 class RecordError(ValueError):
@@ -67,7 +68,7 @@ class Record:
 
 def metric_name(metric: str, features: str) -> str:
     """Return a metric's name for a feature network: `fid` stays `fid` for Inception alone."""
-    if features == "inception":
+    if features == "inception" or metric in UNNAMED:
         return metric
     return f"{SHORT_NAMES.get(metric, metric)}_{features}"
 

@@ -24,7 +24,7 @@ from slimgen.diffusion.sampling import generate, nfe_of
 from slimgen.diffusion.saved import WEIGHTS, SavedModel, load_model
 from slimgen.evaluation.complexity import count_params, count_unet_macs
 from slimgen.evaluation.feature_network import FeatureNetwork, open_feature_network
-from slimgen.evaluation.fidelity import Reference, Score, fidelity, quality
+from slimgen.evaluation.fidelity import fidelity
 from slimgen.evaluation.generation import Generated, stream
 from slimgen.evaluation.grid import save_grid
 from slimgen.evaluation.latency import measure_latency
@@ -37,7 +37,7 @@ from slimgen.evaluation.record import (
     read_records,
     write_records,
 )
-from slimgen.evaluation.reference_file import REFERENCE, load_reference
+from slimgen.evaluation.reference import Reference, load_reference
 from slimgen.networks.unet import image_shape
 from slimgen.training.job import Job, StageError
 from slimgen.training.precision import Compute, resolve
@@ -45,43 +45,26 @@ from slimgen.training.precision import Compute, resolve
 MakeRecord = Callable[..., Record]
 
 
-@dataclass(frozen=True)
-class Yardstick:
-    """What a model's images are measured with."""
+def open_network(
+    settings: MeasureSettings, reference: Reference, classifier: Path | None, device: torch.device
+) -> FeatureNetwork:
+    """Read the very feature network that the reference was made with.
 
-    network: FeatureNetwork
-    reference: Reference
-    shape: tuple[int, int, int]  # (c, h, w) of the data set's images
-    floor: float
-    gauss: float
-
-
-def open_yardstick(
-    settings: MeasureSettings, folder: Path, classifier: Path | None, device: torch.device
-) -> Yardstick:
-    """Read the reference and the very feature network that it was made with.
-
-    Raises ValueError where one of them is missing or damaged, or where they do not belong together.
+    Raises ValueError where it is missing or damaged, or another one.
     """
-    records = read_records(folder / "records.json")
-    floor = find(records, "floor")
-    assert floor.features is not None
-    assert floor.features_sha256 is not None
     network = open_feature_network(
-        floor.features,
+        reference.network,
         classifier=classifier,
         inception_path=settings.inception_path,
-        inception_sha256=floor.features_sha256,
+        inception_sha256=reference.network_sha256,
         device=device,
     )
-    if network.sha256 != floor.features_sha256:
+    if network.sha256 != reference.network_sha256:
         raise ValueError(
-            f"{folder}: made with another {floor.features} (sha256 {floor.features_sha256}) "
-            f"than the one given ({network.sha256})"
+            f"{classifier}: sha256 {network.sha256}, but the reference was made with a "
+            f"{reference.network} of sha256 {reference.network_sha256}"
         )
-    statistics, shape = load_reference(folder / REFERENCE)
-    gauss = find(records, "fid_gauss").value
-    return Yardstick(network, statistics, shape, floor.value, gauss)
+    return network
 
 
 def samplers_of(process: Process, settings: MeasureSettings) -> list[str]:
@@ -137,7 +120,8 @@ class Subject:
 
     model: SavedModel
     forward: Any  # the model's network, compiled where that is on
-    yard: Yardstick
+    reference: Reference
+    network: FeatureNetwork
     compute: Compute
     record: MakeRecord  # knows seed, device, dtype, code, digests of the model
 
@@ -152,7 +136,7 @@ class Subject:
             seed=seed,
             start=start,
             count=count,
-            shape=self.yard.shape,
+            shape=self.reference.shape,
             device=self.compute.device,
             autocast=self.compute.autocast,
         )
@@ -161,7 +145,7 @@ class Subject:
 def size_records(subject: Subject, settings: MeasureSettings) -> list[Record]:
     """Return params, MACs and latency of one network evaluation."""
     start = time.monotonic()
-    network, shape, compute = subject.model.network, subject.yard.shape, subject.compute
+    network, shape, compute = subject.model.network, subject.reference.shape, subject.compute
     macs = count_unet_macs(network, shape)
     with compute.autocast():
         latency = measure_latency(
@@ -187,23 +171,20 @@ def size_records(subject: Subject, settings: MeasureSettings) -> list[Record]:
 
 
 def score_records(
-    images: Generated, settings: MeasureSettings, yard: Yardstick, record: MakeRecord
+    images: Generated, settings: MeasureSettings, subject: Subject, record: MakeRecord
 ) -> list[Record]:
     """Return every score of one sampler's images, and how fast they came."""
     scores = fidelity(
         images.features,
         images.logits,
-        yard.reference,
+        subject.reference,
         is_splits=settings.is_splits,
         kid_subsets=settings.kid_subsets,
         kid_subset_size=settings.kid_subset_size,
         neighbours=settings.neighbours,
     )
-    network, n = yard.network, len(images.features)
-    q = quality(scores["fid"].value, floor=yard.floor, gauss=yard.gauss)
-    named = {metric_name(metric, network.name): score for metric, score in scores.items()}
-    named["q"] = Score(q)
-    deficient = min(n, len(yard.reference.features)) <= images.features.shape[1]
+    network, n = subject.network, len(images.features)
+    deficient = min(n, len(subject.reference.features)) <= images.features.shape[1]
     scored = partial(
         record,
         features=network.name,
@@ -211,12 +192,14 @@ def score_records(
         resize=network.resize,
     )
     records = [
-        scored(metric=metric, value=score.value, spread=score.spread)
-        for metric, score in named.items()
+        scored(
+            metric=metric_name(metric, network.name),
+            value=score.value,
+            spread=score.spread,
+            note=RANK_DEFICIENT if deficient and metric in ("fid", "q") else None,
+        )
+        for metric, score in scores.items()
     ]
-    if deficient:
-        gaussian = ("q", metric_name("fid", network.name))
-        records = [replace(r, note=RANK_DEFICIENT) if r.metric in gaussian else r for r in records]
     return [
         *records,
         record(metric="generation_seconds", value=images.seconds),
@@ -243,7 +226,7 @@ def measure_sampler(
     images = stream(
         job,
         partial(subject.generate, name, settings.sampling, job.seed),
-        subject.yard.network,
+        subject.network,
         num_images=settings.num_images,
         batch_size=settings.batch_size,
         keep=settings.grid**2,
@@ -251,7 +234,7 @@ def measure_sampler(
         progress=progress,
     )
     record = partial(subject.record, num_images=settings.num_images, seconds=0.0, **fields)
-    records = score_records(images, settings, subject.yard, record)
+    records = score_records(images, settings, subject, record)
     seconds = round(time.monotonic() - start, 3)
     save_grid(job.state / f"{name}.png", images.shown, settings.grid)
     write_records(done, [replace(r, seconds=seconds) for r in records])
@@ -273,9 +256,10 @@ def measure(
     """
     compute = resolve(settings.runtime, job.device)
     try:
-        yard = open_yardstick(settings, reference, classifier, compute.device)
+        compared = load_reference(reference)
+        network = open_network(settings, compared, classifier, compute.device)
         saved = load_model(model, compute.device)
-        check_sizes(saved, model, settings, yard.shape)
+        check_sizes(saved, model, settings, compared.shape)
         names = samplers_of(saved.process, settings)
         samplers = [sampler_fields(name, settings.sampling, saved.process) for name in names]
     except ValueError as error:
@@ -291,9 +275,10 @@ def measure(
         model_sha256=digest(weights),
         model_md5=digest(weights, "md5"),
     )
-    subject = Subject(saved, compute.compiled(saved.network), yard, compute, record)
+    forward = compute.compiled(saved.network)
+    subject = Subject(saved, forward, compared, network, compute, record)
     records, fids = size_records(subject, settings), list[Record]()
-    fid, n = metric_name("fid", yard.network.name), settings.num_images
+    fid, n = metric_name("fid", network.name), settings.num_images
     for i, fields in enumerate(samplers):
         found = measure_sampler(subject, settings, job, fields, (i * n, len(samplers) * n))
         records += found

@@ -20,7 +20,6 @@ from slimgen.evaluation.feature_network import (
     open_feature_network,
 )
 from slimgen.evaluation.fidelity import (
-    Reference,
     Score,
     inception_score,
     kernel_distance,
@@ -38,14 +37,8 @@ from slimgen.evaluation.record import (
     metric_name,
     write_records,
 )
-from slimgen.evaluation.reference_file import REFERENCE, save_reference
+from slimgen.evaluation.reference import REFERENCE, Reference, save_reference
 from slimgen.training.job import Job, StageError
-
-
-def make_reference(features: torch.Tensor) -> Reference:
-    """Return the statistics of the report split's features (n, d)."""
-    gaussian = fit_gaussian(features)
-    return Reference(features, gaussian, factor(gaussian.cov))
 
 
 def describe(
@@ -57,13 +50,17 @@ def describe(
     """
     start = time.monotonic()
     features, logits = features_of(network, report.images, settings.batch_size)
-    reference = make_reference(features)
     train_features, _ = features_of(network, train.images, settings.batch_size)
-    floor = frechet_distance(fit_gaussian(train_features), reference.gaussian, reference.factor)
     drawn = sample_pixel_gaussian(train.images, num_images=settings.num_images, seed=job.seed)
     gauss_features = torch.cat([network(batch)[0] for batch in drawn])
-    gauss = frechet_distance(fit_gaussian(gauss_features), reference.gaussian, reference.factor)
-    quality(gauss, floor=floor, gauss=gauss)
+    gaussian = fit_gaussian(features)
+    H = factor(gaussian.cov)
+    floor = frechet_distance(fit_gaussian(train_features), gaussian, H)
+    gauss = frechet_distance(fit_gaussian(gauss_features), gaussian, H)
+    quality(gauss, floor=floor, gauss=gauss)  # raises where q would mean nothing
+    reference = Reference(
+        features, gaussian, H, report.shape, floor, gauss, network.name, network.sha256
+    )
     kid = kernel_distance(
         train_features,
         features,
@@ -128,5 +125,5 @@ def reference(
         result, records = describe(settings, job, network, train, report)
     except ValueError as error:
         raise StageError(f"{job.stage}: {error}") from None
-    save_reference(job.out / REFERENCE, result, report.shape)
+    save_reference(job.out / REFERENCE, result)
     write_records(job.out / "records.json", records)
