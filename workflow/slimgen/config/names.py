@@ -19,7 +19,7 @@ def check_names(config: Config) -> None:
     """Raise WrongNameError where one section names something that another does not hold."""
     for path, group in _stages_with_variants(config):
         _check_spelling(path, group.variants)
-    _known("dataset", config.dataset, config.data.prepare.variants)
+    _known("dataset", config.dataset, dict.fromkeys(["digits", *config.data.prepare.variants]))
     if config.dbnas is not None:
         _check_dbnas(config.dbnas)
     if config.denoising_student is not None:

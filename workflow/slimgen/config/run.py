@@ -135,12 +135,10 @@ class Config(Settings):
         if not isinstance(values, dict) or not isinstance(values.get("dataset"), str):
             return values
         values = json.loads(json.dumps(values))
-        for section, stage in (
-            ("data", "prepare"),
-            ("classifier", "train"),
-            ("teacher", "train"),
-            ("evaluation", "reference"),
-        ):
+        stages = [("classifier", "train"), ("teacher", "train"), ("evaluation", "reference")]
+        if values["dataset"] == "digits":  # another name must say what it is
+            stages.append(("data", "prepare"))
+        for section, stage in stages:
             group = values.setdefault(section, {})
             if isinstance(group, dict) and isinstance(group.setdefault(stage, {}), dict):
                 variants = group[stage].setdefault("variants", {})

@@ -159,11 +159,11 @@ def new_network(settings: StudentSettings, images: Images, *, arch: Path | None,
     network: Any = make_unet(settings.network, channels=channels, size=height)
     if arch is not None:
         found = read_json(arch)
-        if not isinstance(found, dict) or not isinstance(found.get("arch"), dict):
-            raise ValueError(f"{arch}: no `arch`, block -> list of kernel sizes")
+        if not isinstance(found, dict) or not isinstance(found.get("kernels"), dict):
+            raise ValueError(f"{arch}: no `kernels`, block -> list of kernel sizes")
         torch.manual_seed(derive_seed(seed, 0, "init"))
         arguments = unet_arguments(settings.network, channels=channels, size=height)
-        network = SearchedUNet2DModel(kernels=found["arch"], **arguments)
+        network = SearchedUNet2DModel(kernels=found["kernels"], **arguments)
     if settings.init_from is not None:
         copy_weights(network, load_network(Path(settings.init_from)))
     return network
