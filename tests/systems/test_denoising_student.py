@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers.models.unets.unet_2d import UNet2DModel
+from PIL import Image
 
 import slimgen.systems.denoising_student.student as stage
 from slimgen.config.base import NoiseSchedule
@@ -15,6 +16,7 @@ from slimgen.data.files import digest
 from slimgen.diffusion.denoiser import DiffusionProcess, OneStepProcess
 from slimgen.diffusion.saved import DIFFUSION_FILES, load_model, load_network, save_model
 from slimgen.diffusion.schedule import make_schedule
+from slimgen.evaluation.grid import save_grid
 from slimgen.networks.searched_unet import SearchedUNet2DModel
 from slimgen.systems.denoising_student.shards import PairFiles, write_pairs
 from slimgen.training.job import Job, StageError, Stopped
@@ -140,6 +142,21 @@ def test_the_student_has_no_dropout(tmp_path, pairs, teacher):
     assert network.config.dropout == 0.0
     dropouts = [m.p for m in network.modules() if isinstance(m, torch.nn.Dropout)]
     assert set(dropouts) == {0.0}
+
+
+def test_interpolation_is_between_images_of_two_noises(tmp_path, pairs, teacher):
+    job = run(tmp_path, pairs, teacher, steps=1)
+    model = load_model(job.out)
+    images = stage.interpolate(model.process, model.network, SHAPE, seed=job.seed, device="cpu")
+    assert images.shape == (stage.LINES * stage.COLUMNS, *SHAPE)
+    lines = images.float().view(stage.LINES, stage.COLUMNS, -1)
+    whole = (lines[:, 0] - lines[:, -1]).norm(dim=1)
+    steps = (lines[:, 1:] - lines[:, :-1]).norm(dim=2)
+    assert (steps.max(1).values < 0.4 * whole).all()  # a path of small steps, not of ten new images
+    assert len(torch.unique(lines[:, 0], dim=0)) == stage.LINES
+    ours = np.asarray(Image.open(job.out / "interpolation.png"))
+    save_grid(tmp_path / "again.png", images, stage.COLUMNS)
+    assert np.array_equal(ours, np.asarray(Image.open(tmp_path / "again.png")))
 
 
 def test_losses_are_sums_over_values_and_means_over_images():

@@ -17,9 +17,12 @@ import torch
 from torch import nn
 
 from slimgen.config.denoising_student import StudentSettings
+from slimgen.data.dataset import to_uint8
 from slimgen.diffusion.denoiser import OneStepProcess
+from slimgen.diffusion.interpolation import slerp
 from slimgen.diffusion.losses import pseudo_huber
 from slimgen.diffusion.saved import ModelError, load_diffusion, load_network, save_model
+from slimgen.evaluation.grid import save_grid
 from slimgen.networks.unet import copy_weights, image_shape
 from slimgen.systems.denoising_student.shards import PairFiles
 from slimgen.training.checkpoint import Stateful
@@ -28,7 +31,9 @@ from slimgen.training.job import Job, StageError
 from slimgen.training.loop import train as run_loop
 from slimgen.training.optimizers import learning_rate, make_optimizer, optimizer_step
 from slimgen.training.precision import resolve
-from slimgen.training.seeding import batch_indices
+from slimgen.training.seeding import batch_indices, make_rng
+
+LINES, COLUMNS = 6, 11  # interpolation.png: pairs of noises, images from one to the other
 
 
 def pair_loss(settings: StudentSettings, output: torch.Tensor, x0: torch.Tensor) -> torch.Tensor:
@@ -73,10 +78,28 @@ def without_dropout(network: Any) -> Any:
     return copy
 
 
+@torch.no_grad()
+def interpolate(
+    process: OneStepProcess,
+    network: nn.Module,
+    shape: tuple[int, ...],
+    *,
+    seed: int,
+    device: torch.device | str,
+) -> torch.Tensor:
+    """Return images between LINES pairs of noises, uint8 (LINES * COLUMNS, c, h, w), by lines."""
+    rng = make_rng(seed, 0, "interpolation", device)
+    fractions = torch.linspace(0, 1, COLUMNS)
+    ends = torch.randn(LINES, 2, *shape, generator=rng, device=device)
+    z = torch.cat([slerp(a, b, fractions) for a, b in ends])
+    return to_uint8(process.generate(network, z))
+
+
 def student(settings: StudentSettings, job: Job, *, pairs: Path, teacher: Path) -> None:
     """Distil `teacher` into one evaluation on the noise-image pairs in `pairs`.
 
-    Writes config.json, weights, process.json and scheduler_config.json into `job.out`.
+    Writes config.json, weights, process.json, scheduler_config.json and interpolation.png (a grid
+    of the images between pairs of noises) into `job.out`.
     Raises StageError for bad input, Stopped on request.
     """
     try:
@@ -142,3 +165,5 @@ def student(settings: StudentSettings, job: Job, *, pairs: Path, teacher: Path) 
     run_loop(job, settings, update=update, state=state)
     ema.module.load_state_dict(best.weights)
     save_model(job.out, ema.module, process)
+    images = interpolate(process, ema.module.eval(), shape, seed=job.seed, device=compute.device)
+    save_grid(job.out / "interpolation.png", images, COLUMNS)
