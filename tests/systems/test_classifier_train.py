@@ -1,0 +1,138 @@
+"""classifier.train: learns real digits, fits other shapes, resumes exactly, names bad input."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+import slimgen.systems.shared.classifier.train as stage
+from slimgen.config.shared import ClassifierTrainSettings
+from slimgen.data.dataset import load_split
+from slimgen.data.files import digest, write_json
+from slimgen.networks.classifier import Classifier, ClassifierShape, load_classifier
+from slimgen.training.job import Job, StageError, Stopped
+from slimgen.training.seeding import make_rng
+
+
+def write_data(folder, images, labels, num_classes):
+    """Write the same images as train and validation split."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for split in ("train", "validation"):
+        np.savez(folder / f"{split}.npz", images=images, labels=labels)
+    write_json(folder / "manifest.json", {"num_classes": num_classes})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def squares(tmp_path_factory):
+    """Forty 3x12x10 images; the class is the channel that is bright."""
+    images = np.zeros((40, 3, 12, 10), dtype=np.uint8)
+    labels = np.arange(40, dtype=np.int64) % 3
+    for i, label in enumerate(labels):
+        images[i, label] = 100 + i
+    return write_data(tmp_path_factory.mktemp("squares"), images, labels, 3)
+
+
+def settings(**changes):
+    base = {"steps": 12, "batch_size": 8, "channels": [8, 8], "features": 6, "log_every": 4}
+    return ClassifierTrainSettings.model_validate(base | changes)
+
+
+def make_job(folder, seed=5):
+    for name in ("out", "state"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    return Job(stage="classifier.train", out=folder / "out", state=folder / "state", seed=seed)
+
+
+def test_real_digits_are_learnt_and_the_accuracy_logged(tmp_path):
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    images = (digits.images * (255 / 16)).round().astype(np.uint8)[:, None]
+    data = tmp_path / "data"
+    data.mkdir()
+    for split, part in (("train", slice(0, 1200)), ("validation", slice(1200, None))):
+        labels = digits.target[part].astype(np.int64)
+        np.savez(data / f"{split}.npz", images=images[part], labels=labels)
+    write_json(data / "manifest.json", {"num_classes": 10})
+    job = make_job(tmp_path)
+    run = settings(steps=120, batch_size=64, channels=[16, 32, 32], features=32)
+    stage.train(run, job, data=data)
+    lines = [json.loads(line) for line in (job.state / "log.jsonl").read_text().splitlines()]
+    logged = lines[-1]["validation_accuracy"]
+    measured = stage.accuracy(load_classifier(job.out), load_split(data, "validation"), "cpu")
+    assert logged == pytest.approx(measured)
+    assert measured > 0.85  # another writer's digits than those trained on; 0.1 is chance
+
+
+@pytest.mark.parametrize("shape", [(1, 4, 4), (1, 8, 8), (3, 12, 10), (3, 32, 32), (2, 33, 65)])
+def test_any_size_and_number_of_channels(shape):
+    network = Classifier(ClassifierShape(in_channels=shape[0], num_classes=5, features=16))
+    x = torch.zeros(2, *shape)
+    assert network.features(x).shape == (2, 16)
+    assert network(x).shape == (2, 5)
+
+
+def test_a_stopped_run_ends_with_the_same_bytes(squares, tmp_path, monkeypatch):
+    whole, stopped = make_job(tmp_path / "whole"), make_job(tmp_path / "stopped")
+    stage.train(settings(), whole, data=squares)
+    calls, original = [], stage.augment
+
+    def stopping(*arguments, **keywords):
+        calls.append(1)
+        if len(calls) == 5:
+            stopped.signal_name = "SIGTERM"
+        return original(*arguments, **keywords)
+
+    monkeypatch.setattr(stage, "augment", stopping)
+    with pytest.raises(Stopped):
+        stage.train(settings(), stopped, data=squares)
+    stopped.signal_name = None
+    stage.train(settings(), stopped, data=squares)
+    assert len(calls) == 12  # the second start went on at step 5
+    for name in ("config.json", "model.safetensors"):
+        assert digest(whole.out / name) == digest(stopped.out / name)
+
+
+def test_seeds_differ_and_repeat(squares, tmp_path):
+    found = []
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        job = make_job(tmp_path / name, seed)
+        stage.train(settings(steps=3), job, data=squares)
+        found.append(digest(job.out / "model.safetensors"))
+    assert found[0] == found[1] != found[2]
+
+
+def test_init_from_starts_with_the_other_weights(squares, tmp_path):
+    first, second = make_job(tmp_path / "a"), make_job(tmp_path / "b", seed=6)
+    stage.train(settings(steps=3), first, data=squares)
+    images = load_split(squares, "train")
+    network = stage.make_classifier(settings(init_from=str(first.out)), images, seed=6)
+    for ours, theirs in zip(
+        network.parameters(), load_classifier(first.out).parameters(), strict=True
+    ):
+        assert torch.equal(ours, theirs)
+    with pytest.raises(StageError, match=r"classifier\.train: "):
+        stage.train(settings(features=7, init_from=str(first.out)), second, data=squares)
+
+
+def test_images_without_labels_are_refused(tmp_path):
+    images = np.zeros((4, 1, 8, 8), dtype=np.uint8)
+    data = write_data(tmp_path / "data", images, np.full(4, -1, dtype=np.int64), 0)
+    with pytest.raises(StageError, match="no labels"):
+        stage.train(settings(), make_job(tmp_path), data=data)
+
+
+def test_no_augmentation_is_the_identity_and_a_whole_pixel_shift_moves_the_image():
+    x = torch.randn(3, 2, 8, 8, generator=make_rng(0, 0, "x"))
+    same = stage.augment(x, make_rng(0, 0, "a"), shift=0, rotate=0, scale=0)
+    torch.testing.assert_close(same, x, rtol=0, atol=1e-5)
+    moved = stage.augment(x, make_rng(0, 0, "a"), shift=0.1, rotate=10, scale=0.1)
+    again = stage.augment(x, make_rng(0, 0, "a"), shift=0.1, rotate=10, scale=0.1)
+    assert torch.equal(moved, again)
+    assert (moved - x).abs().amax((1, 2, 3)).min() > 0.01
+    assert moved.min() >= x.min() - 1e-6
+    assert moved.max() <= x.max() + 1e-6
