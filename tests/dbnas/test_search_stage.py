@@ -18,10 +18,12 @@ from slimgen.networks.kernel_supernet import KernelSupernet
 from slimgen.search import exhaustive
 from slimgen.search.exhaustive import cheapest_within
 from slimgen.search.space import block_cost
+from slimgen.systems.dbnas import choose
 from slimgen.systems.dbnas import search as search_module
 from slimgen.systems.dbnas.artefacts import load_supernet, read_arch, save_supernet
+from slimgen.systems.dbnas.choose import make_problem
 from slimgen.systems.dbnas.scores import draw_images, make_scorer
-from slimgen.systems.dbnas.search import make_problem, search
+from slimgen.systems.dbnas.search import search
 from slimgen.systems.dbnas.supernet import supernet
 from slimgen.training.job import StageError
 
@@ -216,7 +218,7 @@ def mixed_again(unet):
 
 def test_too_many_candidates_are_evolved(tiny, trained, make_job, monkeypatch):
     """With the cap at 20, blocks of 81 candidates evolve; those of 9 are still enumerated."""
-    monkeypatch.setattr(search_module, "MAX_CANDIDATES", 20)
+    monkeypatch.setattr(choose, "MAX_CANDIDATES", 20)
     assert exhaustive.MAX_CANDIDATES == 50_000
     settings = {"r": 1.5, "population": 10, "generations": 4, "parents": 5}
     record, _ = run(tiny, trained, make_job("evolved"), **settings)

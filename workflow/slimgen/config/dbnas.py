@@ -71,7 +71,9 @@ class SearchSettings(StageSettings):
     cost: Literal["params", "macs"] = Field("params", description="`params` paper, `macs` code.")
     num_images: int = Field(256, ge=1, description="Images of the search split that score.")
     repeats: int = Field(1, ge=1, description="Noise draws per image.")
-    batch_size: int = Field(128, ge=1, description="Images scored at once; no effect on results.")
+    batch_size: int = Field(
+        128, ge=1, description="Images scored at once; changes results by rounding only."
+    )
     like: str | None = Field(None, description="random: the search variant whose cost it matches.")
     tolerance: float = Field(0.01, ge=0, description="random: relative distance in cost.")
     population: int = Field(50, ge=4)

@@ -14,9 +14,7 @@ from __future__ import annotations
 
 import csv
 import io
-import random
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,130 +24,21 @@ from slimgen.config.dbnas import SearchSettings
 from slimgen.data.dataset import load_split
 from slimgen.data.files import read_json, write_json, write_text
 from slimgen.evaluation.complexity import count_params, count_unet_macs
-from slimgen.networks.conv_costs import conv_shapes
-from slimgen.networks.kernel_supernet import KernelSupernet
 from slimgen.networks.searched_unet import SearchedUNet2DModel, unet_config
 from slimgen.networks.unet import image_shape
-from slimgen.search.counting import CostCounts
-from slimgen.search.evolution import Evolution, evolve
-from slimgen.search.exhaustive import MAX_CANDIDATES, cheapest_within
-from slimgen.search.space import (
-    Arch,
-    Choices,
-    ConvCosts,
-    SearchSpace,
-    arch_cost,
-    block_cost,
-    text,
-)
-from slimgen.systems.dbnas.artefacts import (
-    load_supernet,
-    load_teacher,
-    plain_config,
-    read_arch,
-    space_of,
+from slimgen.search.space import Arch, Choices, arch_cost, block_cost, text
+from slimgen.systems.dbnas.artefacts import load_supernet, load_teacher, plain_config, read_arch
+from slimgen.systems.dbnas.choose import (
+    Problem,
+    draw_like,
+    make_problem,
+    search_block,
+    search_globally,
 )
 from slimgen.systems.dbnas.scores import BlockScorer, draw_images, make_scorer
 from slimgen.training.job import Job, StageError
-from slimgen.training.seeding import derive_seed
 
 COLUMNS = ("block", "arch", "loss", "relative_loss", "params", "macs", "chosen", "base")
-
-
-@dataclass(frozen=True)
-class Problem:
-    """A space, what its convs cost in either currency, and the currency that is minimised."""
-
-    space: SearchSpace
-    params: ConvCosts
-    macs: ConvCosts
-    cost: str
-
-    @property
-    def costs(self) -> ConvCosts:
-        """Return the costs that the search minimises."""
-        return self.params if self.cost == "params" else self.macs
-
-
-def make_problem(supernet: KernelSupernet, teacher: Any, cost: str) -> Problem:
-    """Return the search problem of a supernet."""
-    shapes = conv_shapes(teacher).items()
-    kernels = supernet.kernels
-    params = {name: [{k: s.params(k) for k in kernels} for s in block] for name, block in shapes}
-    macs = {name: [{k: s.macs(k) for k in kernels} for s in block] for name, block in shapes}
-    return Problem(space_of(supernet), params, macs, cost)
-
-
-def search_block(
-    problem: Problem, scorer: BlockScorer, name: str, settings: SearchSettings, seed: int
-) -> Choices:
-    """Return the cheapest candidate of one block within r of the base's loss."""
-    base = problem.space.base[name]
-    limit = settings.r * scorer.loss(base)
-
-    def cost(choices: Choices) -> int:
-        return block_cost(problem.costs, name, choices)
-
-    if problem.space.size(name) <= MAX_CANDIDATES:
-        return cheapest_within(scorer.losses, cost, limit)
-    return evolve(
-        evolution(settings),
-        problem.space.kernels,
-        start=base,
-        cost=cost,
-        loss=scorer.loss,
-        limit=limit,
-        rng=random.Random(derive_seed(seed, 0, f"evolution/{name}")),
-    )
-
-
-def search_globally(
-    problem: Problem, scorers: dict[str, BlockScorer], settings: SearchSettings, seed: int
-) -> Arch:
-    """Return the cheapest architecture found whose losses add up to at most r times the base's."""
-    space = problem.space
-
-    def loss(vector: Choices) -> float:
-        return sum(scorers[name].loss(choices) for name, choices in space.arch(vector).items())
-
-    best = evolve(
-        evolution(settings),
-        space.kernels,
-        start=space.base.vector,
-        cost=lambda vector: arch_cost(problem.costs, space.arch(vector)),
-        loss=loss,
-        limit=settings.r * loss(space.base.vector),
-        rng=random.Random(derive_seed(seed, 0, "evolution")),
-    )
-    return space.arch(best)
-
-
-def evolution(settings: SearchSettings) -> Evolution:
-    """Return the settings of the evolution."""
-    return Evolution(settings.population, settings.generations, settings.parents, settings.mutation)
-
-
-def draw_like(problem: Problem, like: Arch, tolerance: float, seed: int) -> Arch:
-    """Return an architecture of nearly the cost of `like`, uniform among all but it and the base.
-
-    Raises StageError where there is none.
-    """
-    cost = arch_cost(problem.costs, like)
-    low, high = (1 - tolerance) * cost, (1 + tolerance) * cost
-    flat = [conv for name, _ in problem.space.positions for conv in problem.costs[name]]
-    counts = CostCounts(flat)
-    barred = {like, problem.space.base}
-    inside = sum(low <= arch_cost(problem.costs, arch) <= high for arch in barred)
-    if counts.count(low, high) <= inside:
-        raise StageError(
-            f"dbnas.search: no other architecture costs within {tolerance:.1%} of {cost:,} "
-            f"{problem.cost}; raise `tolerance`"
-        )
-    rng = random.Random(derive_seed(seed, 0, "random"))
-    while True:
-        arch = problem.space.arch(counts.sample(low, high, rng))
-        if arch not in barred:
-            return arch
 
 
 def candidates_csv(problem: Problem, losses: dict[str, dict[Choices, float]], arch: Arch) -> str:
@@ -223,10 +112,10 @@ def score_blocks(
         elif wanted is not None:
             for choices in wanted[name]:
                 scorer.loss(choices)
-        elif problem.space.size(name) <= MAX_CANDIDATES:
+        elif problem.enumerable(name):
             scorer.score_every()
         write_json(saved, [[list(choices), loss] for choices, loss in scorer.losses.items()])
-        if problem.space.size(name) <= MAX_CANDIDATES:
+        if problem.enumerable(name):
             scorer.cached.clear()  # all that is asked for is known
         finished[name] = scorer
     return finished
