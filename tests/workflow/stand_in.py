@@ -1,8 +1,8 @@
 """Takes the place of slimgen/__main__.py in the copied checkouts of the workflow tests.
 
-It writes the files that docs/architecture.md promises for a stage, at once and without torch, so that
-the real Snakefile runs and records what it ran; it is no part of the product. STAND_IN_FAILS names a
-stage that fails, STAND_IN_WAITS one that publishes progress until a signal stops it.
+It writes the files that docs/architecture.md promises for a stage, at once and without torch, so
+that the real Snakefile runs and records what it ran; it is no part of the product. STAND_IN_FAILS
+names a stage that fails, STAND_IN_WAITS one that publishes progress until a signal stops it.
 """
 
 import json

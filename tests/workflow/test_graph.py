@@ -73,7 +73,9 @@ def test_only_evaluation_reads_the_classifier_and_the_report_split(
 def test_pages_read_no_model(dry_run: tuple[str, float]) -> None:
     pages = [inputs for rule, inputs in blocks(dry_run[0]) if rule.startswith("render_")]
     assert len(pages) == 4
-    assert all(path.endswith((".json", ".jsonl", ".csv", ".png")) for page in pages for path in page)
+    assert all(
+        path.endswith((".json", ".jsonl", ".csv", ".png")) for page in pages for path in page
+    )
 
 
 def rule_texts() -> dict[str, str]:
@@ -95,14 +97,20 @@ def test_every_stage_has_a_rule_of_its_name() -> None:
 @pytest.mark.parametrize("name", sorted(set(rule_texts()) - {"tables", "figures"}))
 def test_rule_declares_what_every_rule_declares(name: str) -> None:
     text = rule_texts()[name]
-    stage = re.sub("^(data|classifier|teacher|evaluation|dbnas|denoising_student|act|render)_", r"\1.", name)
+    stage = re.sub(
+        "^(data|classifier|teacher|evaluation|dbnas|denoising_student|act|render)_", r"\1.", name
+    )
     for directive in ("log:", "benchmark:", "conda:", "resources:", "shell:"):
         assert f"    {directive}" in text
     assert "    threads: 1\n" in text
     assert "mem_mb=" in text
     assert "runtime=" in text
     page = stage.startswith("render.")
-    config = f'page_settings_of("{stage.removeprefix("render.")}")' if page else f'settings_of("{stage}")'
+    config = (
+        f'page_settings_of("{stage.removeprefix("render.")}")'
+        if page
+        else f'settings_of("{stage}")'
+    )
     params = re.search(r"    params:\n((?:        .*\n)+)", text)
     assert params
     assert params[1].split() == [f"config={config},", f'code=code_of("{stage}"),']

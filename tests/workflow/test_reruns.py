@@ -1,4 +1,4 @@
-"""What reruns and what does not: dry runs of the real Snakefile after a finished run and one change.
+"""What reruns and what does not: dry runs of the real Snakefile after one change.
 
 The records that these dry runs read were written by Snakemake itself, in a run of every job.
 """
@@ -71,7 +71,9 @@ def test_an_edit_of_search_reruns_search_and_what_follows(finished: Checkout) ->
 
 
 def test_a_changed_act_key_reruns_only_act_and_what_shows_it(finished: Checkout) -> None:
-    with edited(finished.path / SMOKE, "steps: 8\n    batch_size: 16", "steps: 9\n    batch_size: 16"):
+    with edited(
+        finished.path / SMOKE, "steps: 8\n    batch_size: 16", "steps: 9\n    batch_size: 16"
+    ):
         jobs = finished.plan()
     rows = ("act", "ct", "act-noaug", "act-searched")
     assert jobs == {

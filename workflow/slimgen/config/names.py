@@ -113,5 +113,6 @@ def _check_act(config: Config) -> None:
 
 def _known(path: str, value: str, allowed: Iterable[str]) -> None:
     if value not in allowed:
-        names = ", ".join(str(name) for name in allowed) or "nothing in this run"
-        raise WrongNameError(f"{path} = {value!r}: no such name; it can be {names}")
+        names = ", ".join(allowed)
+        allowed_names = f"it can be {names}" if names else "this run has none that it could be"
+        raise WrongNameError(f"{path} = {value!r}: no such name; {allowed_names}")

@@ -10,6 +10,8 @@ STEPS = re.compile(r"^(\d+) of (\d+) steps \(")
 TOTAL = re.compile(r"^total\s+(\d+)\s*$")
 ERROR = re.compile(r"^Error in rule (\w+):")
 LOG = re.compile(r"^    log: (.+?)(?: \(check log file\(s\) for error details\))?$")
+UNWRITTEN = re.compile(r"^MissingOutputException in rule (\w+)")
+MISSING = re.compile(r"^(\S.*?) \(missing locally")
 EXIT = re.compile(r"returned non-zero exit status (\d+)")
 
 
@@ -20,11 +22,14 @@ class Failure:
     rule: str
     log: Path | None = None
     exit_code: int | None = None
+    unwritten: list[str] = field(default_factory=list)
 
     def describe(self, lines: int = 15) -> str:
         """Return rule, exit code and the last lines of the log."""
         code = "" if self.exit_code is None else f" (exit code {self.exit_code})"
         text = f"rule {self.rule} failed{code}"
+        if self.unwritten:
+            text += f": it did not write {', '.join(dict.fromkeys(self.unwritten))}"
         if self.log is not None and self.log.exists():
             tail = self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:]
             text += f"; the end of {self.log}:\n" + "\n".join(f"  {line}" for line in tail)
@@ -63,6 +68,11 @@ class SnakemakeLog:
             self.idle = True
         elif match := EXIT.search(line):
             self._exit_code = int(match[1])
+        elif match := UNWRITTEN.match(line):
+            self._open = Failure(match[1])
+            self.failures.append(self._open)
+        elif self._open is not None and (match := MISSING.match(line)):
+            self._open.unwritten.append(match[1])
         elif match := ERROR.match(line):
             self._open = Failure(match[1], exit_code=self._exit_code)
             self._exit_code = None
