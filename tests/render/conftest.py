@@ -75,6 +75,10 @@ class Tree:
         default_factory=lambda: {k: list(v) for k, v in ROWS.items()}
     )
 
+    @property
+    def blocks(self) -> dict[str, int]:
+        return BLOCKS
+
     def settings(self, **changes: Any) -> str:
         values = {
             "run": "trial",
@@ -95,12 +99,15 @@ class Tree:
         common = {"seconds": 1.5, "seed": 0, "device": "cpu", "dtype": "float32", "code": "c0de"}
         return {"metric": metric, "value": value, **common, **fields}
 
-    def change(self, path: Path, metric: str, sampler: str | None = None, **fields: Any) -> None:
+    def change(self, path: Path, old: str, sampler: str | None = None, **fields: Any) -> None:
         content = json.loads(path.read_text())
         for record in content["records"]:
-            if record["metric"] == metric and record.get("sampler") == sampler:
+            if record["metric"] == old and record.get("sampler") == sampler:
                 record.update(fields)
         path.write_text(json.dumps(content))
+
+    def rename(self, path: Path, metric: str, sampler: str | None, new: str) -> None:
+        self.change(path, metric, sampler, metric=new)
 
     def write(self) -> Tree:
         self._write_reference()
@@ -228,6 +235,7 @@ class Tree:
             "method": method,
             "r": {"S1": 1.5, "S2": 1.1}.get(search, 1.0),
             "cost": "params",
+            "supernet": "kernels",
         }
         write_json(
             folder / "settings.json", {"stage": "dbnas.search", "seed": seed, "settings": settings}

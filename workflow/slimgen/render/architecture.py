@@ -33,3 +33,9 @@ def searches(results: Results) -> tuple[str, ...]:
     """Return the searches behind the rows of dbnas, in the order of the table."""
     found = (search_of(results, row) for row in results.settings.rows("dbnas"))
     return tuple(dict.fromkeys(search for search in found if search is not None))
+
+
+def spaces(results: Results) -> tuple[str, ...]:
+    """Return the supernets that the searches looked into."""
+    found = (results.stage_settings("dbnas.search", name)["supernet"] for name in searches(results))
+    return tuple(dict.fromkeys(found))

@@ -9,8 +9,9 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from slimgen.render.architecture import spaces
 from slimgen.render.results import TEACHER, Results
-from slimgen.render.style import COLOURS, WIDTH, line_colours
+from slimgen.render.style import COLOURS, WIDTH, line_colours, use_log
 
 PANEL_HEIGHT = 2.1
 COLUMNS = 3
@@ -85,19 +86,16 @@ def dbnas_panels(results: Results) -> list[Panel]:
 
 def supernet_panels(results: Results) -> list[Panel]:
     """Return one panel per supernet of the run: the loss of each block."""
-    folders = sorted((results.root / "dbnas" / "supernet").glob("*/"))
     panels = []
-    for folder in folders:
-        entries = results.log("dbnas.supernet", folder.name, results.settings.seeds[0])
+    for space in spaces(results):
+        entries = results.log("dbnas.supernet", space, results.settings.seeds[0])
         names = [name for name in entries[0] if name.startswith("loss/")] if entries else []
         lines = [
-            line(results, "dbnas.supernet", folder.name, name, label=name[5:], colour=colour)
+            line(results, "dbnas.supernet", space, name, label=name[5:], colour=colour)
             for name, colour in zip(names, line_colours(len(names)), strict=True)
         ]
         found = tuple(entry for entry in lines if entry is not None)
-        panels.append(
-            Panel(f"supernet {folder.name}: block losses", found, log=True, own_legend=True)
-        )
+        panels.append(Panel(f"supernet {space}: block losses", found, log=True, own_legend=True))
     return panels
 
 
@@ -136,13 +134,14 @@ def draw(ax: Axes, panel: Panel) -> None:
     """Draw one panel."""
     for entry in panel.lines:
         ax.plot(entry.steps, entry.values, label=entry.label, color=entry.colour, linewidth=1.1)
-    positive = all(value > 0 for entry in panel.lines for value in entry.values)
-    if panel.log and panel.lines and positive:
-        ax.set_yscale("log")
+    if panel.log:
+        use_log(ax, "y", [value for entry in panel.lines for value in entry.values])
     ax.set(title=panel.title, xlabel="step")
     ax.grid(alpha=0.4)
     if panel.own_legend and len(panel.lines) > 1:
-        ax.legend(fontsize=6, ncols=2, handlelength=1.2, columnspacing=0.8, borderaxespad=0.2)
+        bottom, top = ax.get_ylim()
+        ax.set_ylim(bottom, top * 6 if panel.log else bottom + 1.5 * (top - bottom))
+        ax.legend(fontsize=6, ncols=2, handlelength=1.2, columnspacing=0.8, loc="upper right")
 
 
 def curves_figure(panels: Sequence[Panel]) -> Figure:

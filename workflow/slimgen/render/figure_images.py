@@ -83,8 +83,10 @@ def interpolation_figure(panels: Sequence[Panel]) -> Figure:
     for ax, image, (title, _) in zip(axes.flat, images, panels, strict=True):
         ax.imshow(image, interpolation="nearest", extent=(0, 1, 0, 1), aspect="auto")
         ax.set(title=title, yticks=[])
-        ax.set_xticks([1 / 22, 0.5, 21 / 22], ["first noise", "half way", "second noise"])
+        ax.set_xticks([0, 0.5, 1], ["first noise", "half way", "second noise"])
         ax.tick_params(length=0)
+        for label, align in zip(ax.get_xticklabels(), ("left", "center", "right"), strict=True):
+            label.set_horizontalalignment(align)
         for side in ax.spines.values():
             side.set_visible(False)
     figure.subplots_adjust(left=0, right=1, hspace=0.35)

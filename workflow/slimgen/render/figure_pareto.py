@@ -8,23 +8,17 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import EngFormatter
 from matplotlib.transforms import Bbox
 
 from slimgen.render.results import TEACHER, Results
-from slimgen.render.style import COLOURS, MARKERS, NAMES, WIDTH
+from slimgen.render.style import COLOURS, MARKERS, NAMES, WIDTH, use_log
 from slimgen.render.table_summary import Point, points, total_macs
 
+# Where a label may stand, in points from its dot: near places first, then above and below.
 OFFSETS = (
-    (5, 5),
-    (5, -11),
-    (-5, 5),
-    (-5, -11),
-    (9, -3),
-    (-9, -3),
-    (0, 10),
-    (0, -16),
-    (16, 14),
-    (-16, 14),
+    *((4, 4), (4, -16), (-4, 4), (-4, -16), (8, -5), (-8, -5)),
+    *((side, step) for step in (14, -26, 24, -36, 34, -46) for side in (4, -4, 14, -14)),
 )
 
 
@@ -39,6 +33,7 @@ class Dot:
     costs: dict[str, float]
 
 
+QUALITY = "q (0 floor, 1 Gaussian)"
 AXES = {
     "params": "parameters",
     "macs": "MACs of a sample",
@@ -81,20 +76,23 @@ def place_labels(ax: Axes, found: Sequence[Dot], every: Sequence[Dot], axis: str
     figure = ax.figure
     renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
     marks = [ax.transData.transform((dot.costs[axis], dot.q)) for dot in every]
-    taken = [Bbox.from_bounds(x - 6, y - 6, 12, 12) for x, y in marks]
+    taken = [Bbox.from_bounds(x - 5, y - 5, 10, 10) for x, y in marks]
     frame = ax.get_window_extent(renderer)
     for dot in found:
         placed, least = None, float("inf")
         for dx, dy in OFFSETS:
-            align = "left" if dx > 0 else "right" if dx < 0 else "center"
             text = ax.annotate(
-                dot.label,
+                dot.label.replace(", ", "\n"),
                 (dot.costs[axis], dot.q),
                 (dx, dy),
                 textcoords="offset points",
-                ha=align,
+                ha="left" if dx > 0 else "right",
                 fontsize=6,
+                linespacing=0.95,
                 color=COLOURS[dot.point.system],
+                arrowprops={"arrowstyle": "-", "lw": 0.4, "color": "0.5"}
+                if dy in (14, 24, 34) or dy < -16
+                else None,
                 zorder=6,
             )
             box = text.get_window_extent(renderer)
@@ -141,12 +139,13 @@ def draw(ax: Axes, found: Sequence[Dot], axis: str, marks: dict[str, str]) -> No
     )
     values = [dot.costs[axis] for dot in found]
     if max(values) > 3 * min(values):
-        ax.set_xscale("log")
-    if min(dot.q for dot in found) > 0:
-        ax.set_yscale("log")
-    ax.set(xlabel=AXES[axis], ylabel="q (0 floor, 1 Gaussian)")
-    ax.grid(alpha=0.4, which="both")
-    ax.margins(0.12)
+        use_log(ax, "x", values)
+    if axis in ("params", "macs"):
+        ax.xaxis.set_major_formatter(EngFormatter(sep=""))
+    use_log(ax, "y", [dot.q for dot in found])
+    ax.set(xlabel=AXES[axis], ylabel=QUALITY)
+    ax.grid(alpha=0.4)
+    ax.margins(x=0.12, y=0.2)
 
 
 def row_key(point: Point) -> str:
@@ -193,31 +192,34 @@ def pareto_figure(results: Results) -> Figure:
 
 def nfe_figure(results: Results) -> Figure:
     """Draw q against evaluations: DDIM of teacher and searched nets, and the one-step students."""
-    found = [dot for dot in dots(results) if dot.point.setting.startswith("ddim-")]
-    students = [dot for dot in dots(results) if dot.point.system == "denoising_student"]
-    figure = Figure(figsize=(WIDTH * 0.72, 3.0))
+    every = dots(results)
+    ddim: dict[str, list[Dot]] = {}
+    for dot in every:
+        if dot.point.setting.startswith("ddim-"):
+            ddim.setdefault(row_key(dot.point), []).append(dot)
+    lines = {key: found for key, found in ddim.items() if len(found) > 1}
+    students = [dot for dot in every if dot.point.system == "denoising_student"]
+    figure = Figure(figsize=(WIDTH * 0.62, 3.0))
     ax = figure.subplots()
-    models = list(dict.fromkeys(row_key(dot.point) for dot in found))
-    for index, model in enumerate(models):
-        mine = sorted((d for d in found if row_key(d.point) == model), key=lambda d: d.costs["nfe"])
-        system, row = model.split("/", 1)
+    for index, found in enumerate(lines.values()):
+        found.sort(key=lambda dot: dot.costs["nfe"])
+        point = found[0].point
         ax.errorbar(
-            [dot.costs["nfe"] for dot in mine],
-            [dot.q for dot in mine],
-            yerr=[dot.sd for dot in mine],
+            [dot.costs["nfe"] for dot in found],
+            [dot.q for dot in found],
+            yerr=[dot.sd for dot in found],
             marker=MARKERS[index],
-            color=COLOURS[system],
-            alpha=1.0 if index < 2 else 0.6,
+            color=COLOURS[point.system],
             markersize=4,
             linewidth=1.2,
-            label="DDIM of the teacher" if system == TEACHER else f"DDIM of {row}",
+            label=f"DDIM of {TEACHER if point.system == TEACHER else point.row}",
         )
-    for index, dot in enumerate(students):
+    for index, dot in enumerate(students, start=len(lines)):
         ax.errorbar(
             dot.costs["nfe"],
             dot.q,
             yerr=dot.sd,
-            fmt=MARKERS[index + 2],
+            fmt=MARKERS[index % len(MARKERS)],
             color=COLOURS["denoising_student"],
             markeredgecolor="black",
             markeredgewidth=0.5,
@@ -225,14 +227,12 @@ def nfe_figure(results: Results) -> Figure:
             label=f"student of {dot.point.row}",
             zorder=5,
         )
-    every = [*found, *students]
-    if every and min(dot.q for dot in every) > 0:
-        ax.set_yscale("log")
-    ax.set_xscale("log")
-    ticks = sorted({int(dot.costs["nfe"]) for dot in every})
+    shown = [dot for found in (*lines.values(), students) for dot in found]
+    use_log(ax, "y", [dot.q for dot in shown])
+    ticks = sorted({int(dot.costs["nfe"]) for dot in shown})
+    use_log(ax, "x", ticks)
     ax.set_xticks(ticks, [str(tick) for tick in ticks])
-    ax.minorticks_off()
-    ax.set(xlabel="network evaluations of a sample", ylabel="q (0 floor, 1 Gaussian)")
+    ax.set(xlabel=AXES["nfe"], ylabel=QUALITY)
     ax.grid(alpha=0.4)
-    ax.legend()
+    ax.legend(loc="center left", bbox_to_anchor=(1.02, 0.5))
     return figure

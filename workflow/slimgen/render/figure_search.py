@@ -11,7 +11,7 @@ from matplotlib.patches import Rectangle
 
 from slimgen.render.architecture import BASE, read_arch, searches
 from slimgen.render.results import Results
-from slimgen.render.style import MARKERS, WIDTH, line_colours
+from slimgen.render.style import MARKERS, WIDTH, line_colours, use_log
 from slimgen.training.job import StageError
 
 COLUMNS = 3
@@ -103,7 +103,7 @@ def draw_cloud(
                 label=name,
                 zorder=4,
             )
-    ax.set_yscale("log")
+    use_log(ax, "y", y)
     ax.set_title(block)
     ax.grid(alpha=0.4)
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
+from slimgen.render.architecture import spaces
 from slimgen.render.number import Number
 from slimgen.render.results import TEACHER, Results, setting_of
-from slimgen.render.style import COLOURS, WIDTH
+from slimgen.render.style import COLOURS, NAMES, WIDTH
 
 Bar = tuple[str, str, float, float]  # system, label, seconds of training, seconds of measuring
 
@@ -41,9 +42,12 @@ def bars(results: Results) -> list[Bar]:
     for system in (TEACHER, *(s for s in COLOURS if s != TEACHER)):
         dataset = (results.settings.dataset,)
         rows = dataset if system == TEACHER else results.settings.systems.get(system, ())
+        for space in spaces(results) if system == "dbnas" and rows else ():
+            trained = training_seconds(results, "dbnas.supernet", space)
+            found.append((system, f"{NAMES[system]}: supernet {space}", trained, 0.0))
         stage = "teacher.train" if system == TEACHER else f"{system}.student"
         for row in rows:
-            label = TEACHER if system == TEACHER else f"{system} {row}"
+            label = TEACHER if system == TEACHER else f"{NAMES[system]}: {row}"
             trained = training_seconds(results, stage, row)
             found.append((system, label, trained, measuring_seconds(results, system, row)))
     return found

@@ -8,7 +8,9 @@ from typing import Any
 
 import matplotlib as mpl
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 from slimgen.data.files import atomic_path
 from slimgen.render.outputs import FIGURE_FORMATS
@@ -57,6 +59,25 @@ def use_style() -> None:
 def line_colours(count: int) -> Sequence[Any]:
     """Return one colour per line: of the colour-blind palette, or an even scale beyond it."""
     return _PALETTE[:count] if count <= len(_PALETTE) else sns.color_palette("viridis", count)
+
+
+def use_log(ax: Axes, axis: str, values: Sequence[float]) -> None:
+    """Make the x or y axis logarithmic where all values are positive, with plain numbers at ticks.
+
+    Ticks stand at powers of ten, and over less than two decades between them too.
+    """
+    if not values or min(values) <= 0:
+        return
+    (ax.set_xscale if axis == "x" else ax.set_yscale)("log")
+    span = max(values) / min(values)
+    short = span < 100
+    between = (1, 1.5, 2, 3, 5, 7) if span < 8 else (1, 2, 5)
+    ticks = ax.xaxis if axis == "x" else ax.yaxis
+    ticks.set_major_locator(LogLocator(subs=between if short else (1,)))
+    ticks.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    ticks.set_minor_formatter(NullFormatter())
+    if short:
+        ticks.set_minor_locator(NullLocator())
 
 
 def save_figure(figure: Figure, folder: Path, name: str) -> None:

@@ -62,9 +62,7 @@ def base_notes(results: Results) -> tuple[str, ...]:
         seeds = [s for s in results.settings.seeds if read_arch(results, search, s)["is_base"]]
         if seeds:
             names = ", ".join(str(seed) for seed in seeds)
-            notes.append(
-                f"Search {search} found nothing cheaper: it returned the base itself (seed {names})."
-            )
+            notes.append(f"Search {search} found nothing cheaper than the base (seed {names}).")
     return tuple(notes)
 
 

@@ -51,8 +51,9 @@ class Point:
             row = f"student of {row}"
         if self.system in (TEACHER, "dbnas"):
             return f"{row}, {self.setting}"
-        steps = {"one-step": "1 step", "consistency-1": "1 step"}
-        return f"{row}, {steps.get(self.setting, self.setting.removeprefix('consistency-') + ' steps')}"
+        if self.setting in ("one-step", "consistency-1"):
+            return f"{row}, 1 step"
+        return f"{row}, {self.setting.removeprefix('consistency-')} steps"
 
 
 def points(results: Results, *, every: bool = False) -> list[Point]:
