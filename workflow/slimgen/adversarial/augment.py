@@ -6,15 +6,15 @@ scale, rotation, shift (one resampling, between an up- and a downsampling by two
 wavelet, whose identity is exact because the wavelet is orthogonal); brightness, contrast, luma
 mirror, hue, saturation (one affine map of the colours). Where the paper's own code has a quarter
 turn of 0 or 3 only, all four are drawn here. Gradients flow through all of it; everything is
-built of gathers and convolutions, which PyTorch's deterministic mode covers.
+built of gathers and matrix products, which PyTorch's deterministic mode covers.
 """
 
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import torch
-import torch.nn.functional as F
 
 # SYM6, the least asymmetric orthogonal wavelet with six vanishing moments (Daubechies 1992).
 SYM6 = (
@@ -58,9 +58,8 @@ def resample(x: torch.Tensor, inverse: torch.Tensor) -> torch.Tensor:
     """
     h, w = x.shape[2:]
     m = max(h, w) // 2 + len(SYM6) // 2  # reaches a quarter turn and more; beyond it, the edge
-    rows = reflect(torch.arange(-m, h + m, device=x.device), h)
-    columns = reflect(torch.arange(-m, w + m, device=x.device), w)
-    fine = _upsample(x[:, :, rows][:, :, :, columns])  # (n, c, 2(h + 2m) + 10, ...)
+    up, right = _upsampling(h, m, x.device, x.dtype), _upsampling(w, m, x.device, x.dtype)
+    fine = up @ x @ right.T  # (n, c, 2 (h + 2 m) + 10, 2 (w + 2 m) + 10)
     # Coordinates of the fine grid below and around the result, in pixels from the centre.
     y = _fine_to_pixel(torch.arange(2 * h + 10, device=x.device, dtype=x.dtype), h)
     z = _fine_to_pixel(torch.arange(2 * w + 10, device=x.device, dtype=x.dtype), w)
@@ -72,7 +71,8 @@ def resample(x: torch.Tensor, inverse: torch.Tensor) -> torch.Tensor:
         _pixel_to_fine(source[:, 1], h, m).clamp(10, 2 * (h + 2 * m) - 1),
         _pixel_to_fine(source[:, 0], w, m).clamp(10, 2 * (w + 2 * m) - 1),
     )
-    return _downsample(taken)
+    down, left = (_downsampling(size, x.device, x.dtype) for size in (h, w))
+    return down @ taken @ left.T
 
 
 def change_colours(x: torch.Tensor, colours: torch.Tensor) -> torch.Tensor:
@@ -187,29 +187,22 @@ def _pixel_to_fine(position: torch.Tensor, size: int, margin: int) -> torch.Tens
     return 2 * (position + (size - 1) / 2 + margin) + DELAY
 
 
-def _filters(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    taps = torch.tensor(SYM6, dtype=x.dtype, device=x.device)
-    return taps.view(1, 1, -1, 1), taps.view(1, 1, 1, -1)
+@lru_cache(maxsize=16)
+def _upsampling(size: int, margin: int, device: torch.device, dtype: torch.dtype) -> torch.Tensor:
+    """Reflect `margin` pixels on both sides, then double: pixel k becomes taps at 2k .. 2k + 11.
+
+    A matrix (2 (size + 2 margin) + 10, size).
+    """
+    k, j = torch.arange(size + 2 * margin)[:, None], torch.arange(len(SYM6))
+    rows, columns = 2 * k + j, reflect(k - margin, size).expand(-1, len(SYM6))
+    taps = math.sqrt(2) * torch.tensor(SYM6, dtype=torch.float64).expand(len(k), -1)
+    matrix = torch.zeros(2 * len(k) + 10, size, dtype=torch.float64)
+    return matrix.index_put_((rows, columns), taps, accumulate=True).to(device, dtype)
 
 
-def _upsample(x: torch.Tensor) -> torch.Tensor:
-    """Twice the resolution: pixel k becomes taps at 2k .. 2k + 11, gain sqrt(2) per axis."""
-    n, c, h, w = x.shape
-    down, right = _filters(x)
-    y = x.reshape(n * c, 1, h, w)
-    y = F.conv_transpose2d(y, down * math.sqrt(2), stride=(2, 1))
-    y = F.conv_transpose2d(y, right * math.sqrt(2), stride=(1, 2))
-    return y.reshape(n, c, *y.shape[2:])
-
-
-def _downsample(x: torch.Tensor) -> torch.Tensor:
-    """Half the resolution: the transpose of `_upsample`, gain 1 / sqrt(2) per axis."""
-    n, c, h, w = x.shape
-    down, right = _filters(x)
-    y = x.reshape(n * c, 1, h, w)
-    y = F.conv2d(y, down / math.sqrt(2), stride=(2, 1))
-    y = F.conv2d(y, right / math.sqrt(2), stride=(1, 2))
-    return y.reshape(n, c, *y.shape[2:])
+def _downsampling(size: int, device: torch.device, dtype: torch.dtype) -> torch.Tensor:
+    """Halve: the transpose of the doubling without margin, a matrix (size, 2 size + 10)."""
+    return _upsampling(size, 0, device, dtype).T / 2
 
 
 def _bilinear(x: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:

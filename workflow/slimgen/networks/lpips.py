@@ -2,7 +2,8 @@
 
 d(a, b) = sum_l mean_pixels sum_c w_lc (f_l(a) / |f_l(a)| - f_l(b) / |f_l(b)|)_c^2
 over the outputs of five ReLU layers. The file holds torchvision's `features.{i}.weight` and
-`.bias` of VGG16's 13 convolutions and `lin{l}.weight` (1, C, 1, 1), l = 0 .. 4; nothing is downloaded.
+`.bias` of VGG16's 13 convolutions and `lin{l}.weight` (1, C, 1, 1), l = 0 .. 4; nothing is
+downloaded.
 """
 
 from __future__ import annotations

@@ -74,8 +74,8 @@ class Adversary:
         """Return the adversarial loss of generated images, (n,); D's weights get no gradient."""
         rng = self._rng(step, "augment/generator")
         self.discriminator.requires_grad_(False)
+        augmented = augment(images, self.control.p, rng)
         with self.compute.autocast():
-            augmented = augment(images, self.control.p, rng)
             logits = self.judge(augmented, self.process.condition(sigma))
         self.discriminator.requires_grad_(True)
         return generator_loss(logits.float(), self.settings.adversarial)
