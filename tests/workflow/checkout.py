@@ -61,8 +61,8 @@ def planned(output: str) -> set[str]:
     return jobs - {"all"}
 
 
-def copy_checkout(path: Path) -> Checkout:
-    """Copy what a run needs; put the stand-in where the stages' command line was."""
+def copy_checkout(path: Path, *, stand_in: bool = True) -> Checkout:
+    """Copy what a run needs; put the stand-in where the stages' command line was, if asked."""
     path.mkdir(parents=True)
     ignore = shutil.ignore_patterns("__pycache__", "*.egg-info")
     for name in ("rules", "config", "workflow", "tests/workflow"):
@@ -71,6 +71,8 @@ def copy_checkout(path: Path) -> Checkout:
     shutil.copy(ROOT / "envs" / "slimgen.yaml", path / "envs")
     shutil.copy(ROOT / "Snakefile", path)
     (path / "profiles").symlink_to("workflow/profiles")
+    if not stand_in:
+        return Checkout(path)
     package = path / "workflow" / "slimgen"
     (package / "__main__.py").rename(package / "real_main.py")
     shutil.copy(ROOT / "tests" / "workflow" / "stand_in.py", package / "__main__.py")

@@ -7,11 +7,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 STEPS = re.compile(r"^(\d+) of (\d+) steps \(")
+START = re.compile(r"^(?:local)?rule (\w+):")
+JOB = re.compile(r"^    jobid: (\d+)")
+WILDCARDS = re.compile(r"^    wildcards: (.+)")
+FINISHED = re.compile(r"^Finished jobid: (\d+)")
 TOTAL = re.compile(r"^total\s+(\d+)\s*$")
 ERROR = re.compile(r"^Error in rule (\w+):")
 LOG = re.compile(r"^    log: (.+?)(?: \(check log file\(s\) for error details\))?$")
 UNWRITTEN = re.compile(r"^MissingOutputException in rule (\w+)")
 MISSING = re.compile(r"^(\S.*?) \(missing locally")
+INCOMPLETE = re.compile(r"^Job (\d+)  completed successfully, but")
 EXIT = re.compile(r"returned non-zero exit status (\d+)")
 
 
@@ -45,6 +50,9 @@ class SnakemakeLog:
     total: int = 0
     idle: bool = False
     failures: list[Failure] = field(default_factory=list)
+    running: dict[int, str] = field(default_factory=dict)
+    _rule: str = ""
+    _job: int = -1
     _offset: int = 0
     _exit_code: int | None = None
     _open: Failure | None = None
@@ -60,7 +68,20 @@ class SnakemakeLog:
             self._read(line)
 
     def _read(self, line: str) -> None:
-        if match := STEPS.match(line):
+        if match := START.match(line):
+            self._rule, self._open = match[1], None
+        elif match := JOB.match(line):
+            self._job = int(match[1])
+            if self._open is None:
+                self.running[self._job] = self._rule
+            else:  # the block of a failed job
+                self.running.pop(self._job, None)
+        elif match := WILDCARDS.match(line):
+            values = " ".join(card.split("=", 1)[1] for card in match[1].split(", "))
+            self.running[self._job] = f"{self._rule} {values}"
+        elif match := FINISHED.match(line) or INCOMPLETE.match(line):
+            self.running.pop(int(match[1]), None)
+        elif match := STEPS.match(line):
             self.done, self.total = int(match[1]), int(match[2])
         elif match := TOTAL.match(line):
             self.total = int(match[1])

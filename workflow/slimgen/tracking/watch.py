@@ -81,12 +81,12 @@ class Watch:
         return running
 
     def headline(self) -> str:
-        """Return what this start has done."""
-        jobs = (
-            f"{self.log.done} of {self.log.total} jobs" if self.log.total else "reading the config"
-        )
+        """Return what this start has done and what runs."""
+        log = self.log
+        jobs = f"{log.done} of {log.total} jobs" if log.total else "reading the config"
+        running = f"; running {', '.join(log.running.values())}" if log.running else ""
         stopping = "; stopping, jobs save their state" if self.interrupted else ""
-        return f"this start: {jobs}, {format_seconds(time.time() - self.began)}{stopping}"
+        return f"this start: {jobs}, {format_seconds(time.time() - self.began)}{running}{stopping}"
 
     def follow_live(self, console: Console) -> None:
         """Draw the table until Snakemake ends."""
@@ -105,8 +105,8 @@ class Watch:
         while self.update():
             if time.time() - told >= PLAIN_SECONDS:
                 told = time.time()
-                running = status_line(read_status(self.config)) if self.config else ""
-                line = self.headline() + (f"; {running}" if running else "")
+                steps = status_line(read_status(self.config)) if self.config else ""
+                line = self.headline() + (f"; {steps}" if steps else "")
                 print(line, file=sys.stderr, flush=True)
             self.wait(0.5)
 

@@ -1,0 +1,88 @@
+"""What Snakemake's output says, on output that Snakemake 9.27 wrote."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from slimgen.tracking.snakemake_log import SnakemakeLog
+
+BEGIN = """Job stats:
+job             count
+------------  -------
+all                 1
+act_student         2
+total               3
+
+rule act_student:
+    input: results/x/a.npz
+    output: results/x/act/student/ct/seed0/config.json
+    log: logs/x/act/student/ct/seed0.log
+    jobid: 4
+    wildcards: variant=ct, seed=0
+"""
+FINISH = """[Mon Nov 23 00:28:30 2026]
+Finished jobid: 4 (Rule: act_student)
+1 of 3 steps (33%) done
+"""
+FAIL = """RuleException:
+CalledProcessError in file "/x/rules/act.smk", line 4:
+Command 'set -euo pipefail;  python -m slimgen act.student' returned non-zero exit status 75.
+[Mon Nov 23 00:28:30 2026]
+Error in rule act_student:
+    message: None
+    jobid: 4
+    input: results/x/a.npz
+    log: {log} (check log file(s) for error details)
+    shell:
+        python -m slimgen act.student
+        (command exited with non-zero exit code)
+"""
+UNWRITTEN = """MissingOutputException in rule act_student in file "/x/rules/act.smk", line 4:
+Job 4  completed successfully, but some output files are missing. Missing files after 5 seconds.
+results/x/cost.json (missing locally, parent dir contents: config.json)
+"""
+
+
+def test_jobs_are_counted_as_the_file_grows(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_text(BEGIN + "1 of 3 st")  # the last line is half written
+    log = SnakemakeLog(path)
+    log.update()
+    assert (log.done, log.total, log.running) == (0, 3, {4: "act_student ct 0"})
+    path.write_text(BEGIN + FINISH)
+    log.update()
+    assert (log.done, log.total, log.running) == (1, 3, {})
+    assert log.failures == []
+
+
+def test_a_failure_has_rule_code_and_the_end_of_its_log(tmp_path: Path) -> None:
+    job_log = tmp_path / "job.log"
+    job_log.write_text("".join(f"line {i}\n" for i in range(100)))
+    path = tmp_path / "log"
+    path.write_text(BEGIN + FAIL.format(log=job_log))
+    log = SnakemakeLog(path)
+    log.update()
+    (failure,) = log.failures
+    assert (failure.rule, failure.exit_code, failure.log) == ("act_student", 75, job_log)
+    text = failure.describe(lines=2)
+    assert text.splitlines()[0].startswith("rule act_student failed (exit code 75); the end of ")
+    assert text.splitlines()[1:] == ["  line 98", "  line 99"]
+    assert log.running == {}
+
+
+def test_files_that_were_not_written_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_text(BEGIN + UNWRITTEN)
+    log = SnakemakeLog(path)
+    log.update()
+    (failure,) = log.failures
+    assert failure.describe() == "rule act_student failed: it did not write results/x/cost.json"
+    assert log.running == {}
+
+
+def test_nothing_to_be_done_is_seen(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_text("Nothing to be done (all requested files are present and up to date).\n")
+    log = SnakemakeLog(path)
+    log.update()
+    assert log.idle
