@@ -96,7 +96,7 @@ def test_one_seed_has_no_spread(tree):
     table = make(tree.write(), "act")
     assert "±" not in as_markdown(table)
     assert " sd" not in as_csv(table)
-    assert "one seed, no spread" in table.notes[0]
+    assert "seed 0 alone, so no spread" in table.notes[0]
 
 
 def test_act_cells(tree):
@@ -193,6 +193,15 @@ def test_latex_is_escaped():
     text = as_latex(table)
     assert r"a \& b & 1.5 $\pm$ 0.7 \\" in text
     assert r"\caption{50 \% of a\_b.}" in text
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [((12.0934,), "12.09"), ((0.036841,), "0.03684"), ((1234.56,), "1,235"), ((0.0,), "0.000"),
+     ((96.5, 97.5), "97.00 ± 0.71")],
+)  # fmt: skip
+def test_significant_digits(values, text):
+    assert show(Number(values), "4s") == text
 
 
 def test_signed_numbers_have_unsigned_spread():

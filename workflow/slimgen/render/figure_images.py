@@ -78,10 +78,11 @@ def interpolation_figure(panels: Sequence[Panel]) -> Figure:
     """Draw the images between two noises, one pair per line, position from 0 to 1 below."""
     images = [read_image(path) for _, path in panels]
     heights = [WIDTH * image.shape[0] / image.shape[1] for image in images]
-    figure = Figure(figsize=(WIDTH, sum(heights) + 0.6 * len(images)))
+    figure = Figure(figsize=(WIDTH, sum(heights) + 0.55 * len(images)))
     axes = figure.subplots(len(images), 1, squeeze=False, height_ratios=heights)
     for ax, image, (title, _) in zip(axes.flat, images, panels, strict=True):
-        ax.imshow(image, interpolation="nearest", extent=(0, 1, 0, 1), aspect="auto")
+        height = image.shape[0] / image.shape[1]
+        ax.imshow(image, interpolation="nearest", extent=(0, 1, 0, height))
         ax.set(title=title, yticks=[])
         ax.set_xticks([0, 0.5, 1], ["first noise", "half way", "second noise"])
         ax.tick_params(length=0)
@@ -89,5 +90,5 @@ def interpolation_figure(panels: Sequence[Panel]) -> Figure:
             label.set_horizontalalignment(align)
         for side in ax.spines.values():
             side.set_visible(False)
-    figure.subplots_adjust(left=0, right=1, hspace=0.35)
+    figure.subplots_adjust(left=0, right=1, bottom=0, top=1, hspace=0.55 / min(heights))
     return figure

@@ -36,7 +36,13 @@ class Number:
 
 
 def show(number: Number, spec: str) -> str:
-    """Return `mean` or `mean ± sd` in a format such as ".3f"; the sd is left out where it is 0."""
+    """Return `mean`, or `mean ± sd` with as many decimals; the sd is left out where it is 0.
+
+    `spec` is a format such as ".3f", or "4s" for four significant digits of the mean.
+    """
+    if spec.endswith("s"):
+        size = math.floor(math.log10(abs(number.mean))) if number.mean else 0
+        spec = f",.{max(0, int(spec[:-1]) - 1 - size)}f"
     if not number.sd:
         return format(number.mean, spec)
     return f"{number.mean:{spec}} ± {number.sd:{spec.lstrip('+')}}"

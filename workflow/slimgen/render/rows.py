@@ -29,7 +29,7 @@ def q_column(label: str = "") -> Column:
 
 def fid_column(results: Results, label: str = "") -> Column:
     """Return the column of FID under the name that says its feature network."""
-    return Column(f"{results.named('fid')} {label}".strip(), ".2f")
+    return Column(f"{results.named('fid')} {label}".strip(), "4s")
 
 
 def is_column(results: Results) -> Column:
@@ -101,8 +101,10 @@ def report_score_row(results: Results) -> Row:
 
 def protocol_notes(results: Results) -> tuple[str, ...]:
     """Return the sentences that say by which protocol a table's numbers were measured."""
-    seeds = ", ".join(str(seed) for seed in results.settings.seeds)
-    spread = "one seed, no spread" if "," not in seeds else "mean ± sample standard deviation"
+    names = ", ".join(str(seed) for seed in results.settings.seeds)
+    seeds = f"seeds {names} (mean ± sample standard deviation)"
+    if len(results.settings.seeds) == 1:
+        seeds = f"seed {names} alone, so no spread"
     floor, gauss = results.floor.value, results.gauss.value
     if results.features == "inception":
         network = "Inception features"
@@ -123,7 +125,7 @@ def protocol_notes(results: Results) -> tuple[str, ...]:
     extra += ["Rows were measured by different versions of the code."] if len(codes) > 1 else []
     return (
         f"{results.settings.dataset}: {results.num_images:,} generated images against the report "
-        f"split; {results.named('fid')} on {network}; seeds {seeds} ({spread}).",
+        f"split; {results.named('fid')} on {network}; {seeds}.",
         f"q = (FID - floor) / (FID_gauss - floor), floor = {floor:.4g} (train against report "
         f"split), FID_gauss = {gauss:.4g} (pixel-space Gaussian fitted to train).",
         *extra,

@@ -29,13 +29,15 @@ COST = Column("searchable cost (%)", ".0f")
 
 
 def samplers(results: Results) -> tuple[str, ...]:
-    """Return the samplers of the paper's table, then others of the searched nets."""
-    others = [
+    """Return the samplers of the paper's table that were measured, then others of the nets."""
+    nets = [
         setting
         for row in results.settings.rows("dbnas")
         for setting in results.settings_of("dbnas", row)
     ]
-    return tuple(dict.fromkeys((*SAMPLERS, *others)))
+    measured = {*nets, *results.settings_of(TEACHER, results.settings.dataset)}
+    paper = (setting for setting in SAMPLERS if setting in measured)
+    return tuple(dict.fromkeys((*paper, *nets)))
 
 
 def search_cells(results: Results, row: str) -> Row:
