@@ -1,7 +1,8 @@
 """Command line: `python -m slimgen SYSTEM.STAGE --settings JSON --out DIR --NAME PATH ...`.
 
 Every stage of the workflow runs and debugs by hand through this door, without Snakemake. Beside the
-stages there are `run` (Snakemake with a live table), `status`, `check FILE...` and `schema`.
+stages there are `run` (Snakemake with a live table), `status`, `sample`, `check FILE...` and
+`schema`.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ def make_parser() -> argparse.ArgumentParser:
         prog="python -m slimgen",
         description="Run one stage by hand. Stages: " + ", ".join(STAGES) + ".",
         epilog="Every input of the stage is an option of its own, for example --teacher FOLDER. "
-        "Other commands: run [SNAKEMAKE OPTIONS], status, check FILE..., schema.",
+        "Other commands: run [SNAKEMAKE OPTIONS], status, sample, check FILE..., schema.",
     )
     parser.add_argument("stage", metavar="SYSTEM.STAGE", choices=list(STAGES))
     parser.add_argument(
@@ -219,6 +220,11 @@ def run_command(argv: list[str]) -> int:
         for path in rest:
             check_paths(read_config(Path(path)))
             print(f"{path}: right")
+        return 0
+    if command == "sample":
+        from slimgen.evaluation.sample import sample
+
+        sample(rest, find_device("auto"))
         return 0
     if command.startswith("render."):
         render_page(command.removeprefix("render."), rest)
