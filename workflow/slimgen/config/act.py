@@ -185,9 +185,9 @@ PRESETS: dict[str, dict[str, Any]] = {
         "discriminator": {"block_out_channels": (128, 256, 256, 256)},
         "r1_lazy_scale": 1.0,
     },
-    # Found on 8x8 digits (train split, 450 steps, batch 128). An EMA target cannot keep up in so few
-    # steps; noise levels that reach far beyond the data's range waste them. tau lies where R1
-    # rises in a run without augmentation, from 0.02 at the start to 0.5 at the end.
+    # Found on the 8x8 digits in 450 steps of batch 128. An EMA target cannot keep up in so few
+    # steps, and noise levels far beyond the data's range waste them. tau lies where R1 rises in a
+    # run without augmentation (from 0.02 at the start to 0.5 at the end).
     "demo": {
         "discriminator": {
             "block_out_channels": (16, 32),

@@ -39,10 +39,9 @@ class Adversary:
         process: ConsistencyProcess,
         compute: Compute,
         seed: int,
-        steps: int,
     ) -> None:
         self.settings, self.process, self.compute = settings, process, compute
-        self.seed, self.steps = seed, steps
+        self.seed = seed
         self.discriminator = compute.place(discriminator).train()
         self.judge = compute.compiled(self.discriminator)
         self.optimizer = make_optimizer(
@@ -81,9 +80,15 @@ class Adversary:
         return generator_loss(logits.float(), self.settings.adversarial)
 
     def train(
-        self, step: int, noised: Noised, *, fakes: torch.Tensor, reals: torch.Tensor
+        self,
+        step: int,
+        noised: Noised,
+        *,
+        fakes: torch.Tensor,
+        reals: torch.Tensor,
+        steps: int,
     ) -> dict[str, Any]:
-        """Take one step on generated images (of `noised`) and real ones; return metrics."""
+        """Take step `step` of `steps` on generated images (of `noised`) and real ones."""
         settings, kind, p = self.settings, self.settings.adversarial, self.control.p
         times = draw_index(noised.scales, len(reals), self._rng(step, "times"))  # m
         real_sigma = noised.grid[times]
@@ -109,7 +114,7 @@ class Adversary:
             self.optimizer,
             settings.discriminator_optimizer,
             step=step,
-            steps=self.steps,
+            steps=steps,
             scaler=self.scaler,
         )
         return metrics | ({"augment_p": self.control.p} if settings.augment.enabled else {})

@@ -10,12 +10,14 @@ R1 6 M_D B / 2 every `r1_interval` steps (forward, input gradient, and backward 
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
 from slimgen.config.act import StudentSettings
+from slimgen.data.files import read_json
 from slimgen.evaluation.complexity import count_macs, count_unet_macs
 
 
@@ -55,6 +57,13 @@ def cost_record(parts: dict[str, float], steps: int) -> dict[str, Any]:
     }
 
 
-def equal_steps(train_macs: float, parts: dict[str, float]) -> int:
-    """Return the number of steps whose multiply-adds come nearest to `train_macs`, at least 1."""
-    return max(1, round(train_macs / sum(parts.values())))
+def equal_steps(cost: Path, parts: dict[str, float]) -> int:
+    """Return the number of steps whose multiply-adds come nearest to those in a cost.json.
+
+    At least 1. Raises ValueError where the file does not hold them.
+    """
+    record = read_json(cost)
+    total = record.get("train_macs") if isinstance(record, dict) else None
+    if isinstance(total, bool) or not isinstance(total, int | float) or total <= 0:
+        raise ValueError(f"{cost}: train_macs is {total!r}, not a positive number")
+    return max(1, round(total / sum(parts.values())))

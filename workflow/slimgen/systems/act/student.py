@@ -133,7 +133,7 @@ def make_update(
             noised = add_noise(for_fakes, grid, fake_rng)
             with torch.no_grad(), compute.autocast():
                 fakes = process.denoise(generator.forward, noised.at(), noised.sigma())
-            metrics |= adversary.train(step, noised, fakes=fakes, reals=reals)
+            metrics |= adversary.train(step, noised, fakes=fakes, reals=reals, steps=steps)
 
         # Averages
         if generator.target is not None:
@@ -176,7 +176,6 @@ def new_adversary(
     process: ConsistencyProcess,
     compute: Compute,
     seed: int,
-    steps: int,
 ) -> Adversary | None:
     """Return the adversary, or None where its weight is 0 throughout."""
     if settings.weight.w == 0:
@@ -188,9 +187,7 @@ def new_adversary(
     discriminator = make_discriminator(
         settings.discriminator, network=settings.network, channels=channels, size=size
     )
-    return Adversary(
-        settings, discriminator, process=process, compute=compute, seed=seed, steps=steps
-    )
+    return Adversary(settings, discriminator, process=process, compute=compute, seed=seed)
 
 
 def check_inputs(
@@ -233,10 +230,7 @@ def student(
         process = make_process(settings, images)
         network = new_network(settings, images, arch=arch, seed=job.seed)
         generator = Generator(settings, network, compute)
-        steps = settings.steps
-        adversary = new_adversary(
-            settings, images, process=process, compute=compute, seed=job.seed, steps=steps
-        )
+        adversary = new_adversary(settings, images, process=process, compute=compute, seed=job.seed)
         macs = training_macs(
             settings,
             shape=images.shape,
@@ -244,11 +238,8 @@ def student(
             discriminator=None if adversary is None else adversary.discriminator,
             distance=distance,
         )
-        if equal_to is not None:
-            steps = equal_steps(float(read_json(equal_to)["train_macs"]), macs)
-            if adversary is not None:
-                adversary.steps = steps
-    except (ValueError, KeyError) as error:  # ModelError is a ValueError
+        steps = settings.steps if equal_to is None else equal_steps(equal_to, macs)
+    except ValueError as error:  # ModelError is a ValueError
         raise StageError(f"act.student: {error}") from None
     update = make_update(
         settings,
