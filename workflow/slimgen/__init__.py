@@ -1,1 +1,1 @@
-"""slimgen: generative models made small and fast in five ways, on the same data, with the same evaluation."""
+"""slimgen: generative models made small and fast in five ways, on equal data and measures."""
