@@ -1,4 +1,4 @@
-"""One thread per test process: faster in parallel, and what makes results repeatable bit for bit."""
+"""One thread per test process: faster in parallel, and what makes results repeatable."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Every trained stage survives SIGKILL at random moments and ends with the bits of an undisturbed run.
+"""Every trained stage survives SIGKILL at any moment and ends with the bits of an undisturbed run.
 
 Each stage runs through its real command line in a forked process (forked, so that the imports are
 paid once). The undisturbed twin works in a folder of its own and must have started at step 0.
@@ -160,7 +160,7 @@ def test_killed_at_random_moments_ends_bit_identical(finished, key):
     rng = random.Random(key)
     kills = 0
     for _ in range(10 * KILLS):
-        process, log = start(folder, key, results, runs)
+        process, _ = start(folder, key, results, runs)
         wait_for_state(process, runs / key)
         process.join(rng.uniform(0.0, 0.3))
         if not process.is_alive():
