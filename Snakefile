@@ -28,6 +28,9 @@ except ConfigError as error:
     print(error, file=sys.stderr)
     sys.exit(1)
 
+if workflow.is_main_process:
+    print(f"slimgen run: {CONFIG.run}", file=sys.stderr)
+
 
 pathvars:
     results=f"results/{CONFIG.run}",

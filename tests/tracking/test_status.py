@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,13 @@ import pytest
 
 from slimgen.config.run import Config, load, stage_settings
 from slimgen.tracking.plan import PlannedJob, planned_jobs
-from slimgen.tracking.status import find_config, page_outputs, read_status, status_line
+from slimgen.tracking.status import (
+    find_config,
+    page_outputs,
+    read_status,
+    recorded_config,
+    status_line,
+)
 
 
 @pytest.fixture
@@ -94,6 +101,11 @@ def test_a_torn_file_is_no_crash(config: Config, tmp_path: Path) -> None:
 
 
 def test_the_config_of_the_last_start_is_found(tmp_path: Path) -> None:
-    write(tmp_path / "logs" / "x" / "config.json", {"run": "x", "dataset": "digits", "seeds": 3})
-    assert find_config(None, tmp_path).seeds == (0, 1, 2)
-    assert find_config("x", tmp_path).run == "x"
+    for run, started in (("x", 2000), ("y", 1000)):
+        path = tmp_path / "logs" / run / "config.json"
+        write(path, {"run": run, "dataset": "digits", "seeds": 3})
+        os.utime(path, (started, started))
+    assert find_config(None, tmp_path).run == "x"
+    assert find_config("y", tmp_path).seeds == (0, 1, 2)
+    assert recorded_config("y", tmp_path, since=1500) is None
+    assert recorded_config("z", tmp_path) is None

@@ -103,6 +103,19 @@ def test_finished_run_starts_nothing_and_shows_where_results_are(finished: Check
     assert report.stat().st_mtime_ns == written
 
 
+def test_results_shown_are_those_of_the_run_that_was_asked_for(finished: Checkout) -> None:
+    other = finished.path / "logs" / "other" / "config.json"  # a run that was started later
+    other.parent.mkdir(parents=True)
+    other.write_text(json.dumps({"run": "other", "dataset": "digits"}))
+    try:
+        child = slimgen(finished, "run", "all", "--cores", "2", "--configfile", SMOKE)
+        said, errors = child.communicate()
+    finally:
+        other.unlink()
+    assert child.returncode == 0, errors
+    assert "results/smoke/tables" in said
+
+
 def test_status_of_a_finished_run(finished: Checkout) -> None:
     said = slimgen(finished, "status", "--run", "smoke").communicate()[0]
     assert "smoke: 34 of 34 jobs done" in said

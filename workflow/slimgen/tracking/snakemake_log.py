@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 STEPS = re.compile(r"^(\d+) of (\d+) steps \(")
+RUN = re.compile(r"^slimgen run: (\S+)")
 START = re.compile(r"^(?:local)?rule (\w+):")
 JOB = re.compile(r"^    jobid: (\d+)")
 WILDCARDS = re.compile(r"^    wildcards: (.+)")
@@ -46,6 +47,7 @@ class SnakemakeLog:
     """Reads Snakemake's output as it grows."""
 
     path: Path
+    run: str | None = None
     done: int = 0
     total: int = 0
     idle: bool = False
@@ -83,6 +85,8 @@ class SnakemakeLog:
             self.running.pop(int(match[1]), None)
         elif match := STEPS.match(line):
             self.done, self.total = int(match[1]), int(match[2])
+        elif match := RUN.match(line):
+            self.run = match[1]
         elif match := TOTAL.match(line):
             self.total = int(match[1])
         elif line.startswith("Nothing to be done"):

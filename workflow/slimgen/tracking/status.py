@@ -144,24 +144,27 @@ def status_line(statuses: list[JobStatus]) -> str:
     return "; ".join(parts)
 
 
-def recorded_config(root: Path = Path(), *, since: float = 0.0) -> Config | None:
-    """Return the config of the run that started last (after `since`), as Snakemake recorded it."""
-    found = [path for path in root.glob("logs/*/config.json") if path.stat().st_mtime >= since]
-    if not found:
+def recorded_config(run: str, root: Path = Path(), *, since: float = 0.0) -> Config | None:
+    """Return the config with which a run was last started (after `since`), or None."""
+    path = root / "logs" / run / "config.json"
+    if not path.exists() or path.stat().st_mtime < since:
         return None
-    return load(json.loads(max(found, key=lambda path: path.stat().st_mtime).read_text()))
+    return load(json.loads(path.read_text(encoding="utf-8")))
 
 
 def find_config(run: str | None, root: Path = Path()) -> Config:
-    """Return the config of a run: as it was last started, or from `config/`.
+    """Return the config of a run, or of the run started last: as started, or from `config/`.
 
     Raises ConfigError where no such run is known.
     """
+    started = sorted(root.glob("logs/*/config.json"), key=lambda path: path.stat().st_mtime)
+    if run is None and started:
+        run = started[-1].parent.name
     if run is None:
-        return recorded_config(root) or read_config(root / "config" / "config.yaml")
-    recorded = root / "logs" / run / "config.json"
-    if recorded.exists():
-        return load(json.loads(recorded.read_text()))
+        return read_config(root / "config" / "config.yaml")
+    recorded = recorded_config(run, root)
+    if recorded is not None:
+        return recorded
     configs = [read_config(path) for path in sorted((root / "config").glob("*.yaml"))]
     for config in configs:
         if config.run == run:

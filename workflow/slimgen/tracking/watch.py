@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
@@ -76,27 +76,28 @@ class Watch:
         """Read the log; return whether Snakemake still runs."""
         running = self.child.poll() is None
         self.log.update()
-        if self.config is None and self.log.total:
-            self.config = recorded_config(since=self.began - 1)
+        if self.config is None and self.log.total and self.log.run:
+            self.config = recorded_config(self.log.run, since=self.began - 1)
         return running
 
-    def headline(self) -> str:
-        """Return what this start has done and what runs."""
+    def headline(self, under_way: str | None = None) -> str:
+        """Return what this start has done and what is under way (by default the jobs' names)."""
         log = self.log
         jobs = f"{log.done} of {log.total} jobs" if log.total else "reading the config"
-        running = f"; running {', '.join(log.running.values())}" if log.running else ""
-        stopping = "; stopping, jobs save their state" if self.interrupted else ""
-        return f"this start: {jobs}, {format_seconds(time.time() - self.began)}{running}{stopping}"
+        under_way = under_way or ", ".join(log.running.values())
+        parts = [f"this start: {jobs}", format_seconds(time.time() - self.began), under_way]
+        if self.interrupted:
+            parts.append("stopping, jobs save their state")
+        return "; ".join(part for part in parts if part)
 
     def follow_live(self, console: Console) -> None:
         """Draw the table until Snakemake ends."""
         with Live(console=console, refresh_per_second=2, transient=True) as live:
             while self.update():
-                parts = [Text(self.headline())]
+                shown: list[RenderableType] = [Text(self.headline())]
                 if self.config is not None:
-                    live.update(Group(*parts, status_table(self.config, read_status(self.config))))
-                else:
-                    live.update(Group(*parts))
+                    shown.append(status_table(self.config, read_status(self.config)))
+                live.update(Group(*shown))
                 self.wait(1.0)
 
     def follow_plainly(self) -> None:
@@ -105,9 +106,8 @@ class Watch:
         while self.update():
             if time.time() - told >= PLAIN_SECONDS:
                 told = time.time()
-                steps = status_line(read_status(self.config)) if self.config else ""
-                line = self.headline() + (f"; {steps}" if steps else "")
-                print(line, file=sys.stderr, flush=True)
+                steps = status_line(read_status(self.config)) if self.config else None
+                print(self.headline(steps), file=sys.stderr, flush=True)
             self.wait(0.5)
 
     def wait(self, seconds: float) -> None:
@@ -132,9 +132,9 @@ def make_report(config: Config, argv: list[str]) -> str | None:
     return None if done.returncode == 0 else f"report: {done.stderr.strip().splitlines()[-1]}"
 
 
-def show_results(config: Config) -> None:
-    """Print the summary table and where everything lies."""
-    results = Path("results", config.run)
+def show_results(run: str) -> None:
+    """Print the summary table of a run and where everything lies."""
+    results = Path("results", run)
     summary = results / "tables" / "summary.md"
     if summary.exists():
         print(f"\n{summary.read_text(encoding='utf-8').rstrip()}\n")
@@ -167,12 +167,12 @@ def watch(argv: list[str]) -> int:
         print(f"nothing to do: everything is up to date ({took}); nothing was started")
     else:
         print(f"{run.log.done} jobs in {took}")
-    config = run.config or recorded_config()
-    if config is not None:
-        fault = make_report(config, argv)
+    if run.log.run is not None:
+        config = run.config or recorded_config(run.log.run)
+        fault = None if config is None else make_report(config, argv)
         if fault:
             print(fault, file=sys.stderr)
-        show_results(config)
+        show_results(run.log.run)
     return code
 
 
