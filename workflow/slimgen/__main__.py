@@ -11,6 +11,7 @@ import argparse
 import hashlib
 import importlib
 import inspect
+import resource
 import shutil
 import sys
 import time
@@ -149,6 +150,9 @@ def run_stage(argv: list[str]) -> None:
         out.mkdir(parents=True, exist_ok=True)
         function(settings, job, **places)
         finish(job, complete)
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    cpu = used.ru_utime + used.ru_stime
+    print(f"{job.stage}: done, {cpu:.1f} CPU-seconds since this start", file=sys.stderr)
 
 
 def parse_inputs(
