@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from slimgen.__main__ import collapse, default_state, input_digest
+from slimgen.__main__ import check_exist, collapse, default_state, input_digest
 from slimgen.training.job import Job, StageError, Stopped
 
 
@@ -78,8 +78,8 @@ def test_several_files_mean_their_folder(tmp_path):
     assert collapse("m", [tmp_path / "a/x"]) == tmp_path / "a/x"
     with pytest.raises(StageError, match="--m: the files lie in different folders"):
         collapse("m", [tmp_path / "a/x", tmp_path / "b/x"])
-    with pytest.raises(StageError, match="does not exist"):
-        collapse("m", [tmp_path / "nowhere"])
+    with pytest.raises(StageError, match="--m: .*nowhere does not exist"):
+        check_exist({"m": [tmp_path / "nowhere"]})
 
 
 def test_input_digest_sees_bytes_and_names_only(tmp_path):
