@@ -78,7 +78,7 @@ def test_several_files_mean_their_folder(tmp_path):
     assert collapse("m", [tmp_path / "a/x"]) == tmp_path / "a/x"
     with pytest.raises(StageError, match="--m: the files lie in different folders"):
         collapse("m", [tmp_path / "a/x", tmp_path / "b/x"])
-    with pytest.raises(StageError, match="--m: .*nowhere does not exist"):
+    with pytest.raises(StageError, match=r"--m: .*nowhere does not exist"):
         check_exist({"m": [tmp_path / "nowhere"]})
 
 
