@@ -1,6 +1,7 @@
 """A tiny teacher and data set in the files that the stages read."""
 
 import json
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -44,7 +45,24 @@ def tiny(tmp_path_factory):
         images = rng.integers(0, 256, (n, 1, 8, 8), dtype=np.uint8)
         np.savez(data / f"{split}.npz", images=images, labels=np.zeros(n, np.int64))
     (data / "manifest.json").write_text(json.dumps({"num_classes": 1}))
-    return SimpleNamespace(teacher=teacher, data=data, process=process)
+
+    def only(split):
+        """Return a data folder that holds nothing but one split."""
+        alone = folder / f"only {split}"
+        alone.mkdir(exist_ok=True)
+        for name in (f"{split}.npz", "manifest.json"):
+            shutil.copy(data / name, alone)
+        return alone
+
+    return SimpleNamespace(teacher=teacher, data=data, process=process, only=only)
+
+
+@pytest.fixture(scope="session")
+def plain_teacher(tiny, tmp_path_factory):
+    """Return the folder of a teacher without dropout, so that a loss can be worked out again."""
+    folder = tmp_path_factory.mktemp("plain")
+    save_model(folder, tiny_unet(dropout=0.0), tiny.process)
+    return folder
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import torch
 from slimgen.config.base import Network
 from slimgen.evaluation.complexity import count_params, count_unet_macs
 from slimgen.networks.conv_costs import conv_shapes
-from slimgen.networks.searched_unet import SearchedUNet2DModel, unet_config
+from slimgen.networks.searched_unet import SearchedUNet2DModel, searchable_convs, unet_config
 from slimgen.networks.unet import make_unet
 from slimgen.search.space import Arch, SearchSpace, arch_cost
 
@@ -68,6 +68,8 @@ def test_params_and_macs_of_a_published_vector(name, cifar, shapes):
 def test_params_of_the_search_are_those_of_the_network(cifar, shapes):
     costs = {block: [{k: s.params(k) for k in (1, 3, 5)} for s in c] for block, c in shapes.items()}
     base = arch_cost(costs, decode(VECTORS["teacher"]))
+    convs = [getattr(r, c) for places in searchable_convs(cifar).values() for r, c in places]
+    assert base == sum(count_params(conv) for conv in convs)
     for text in VECTORS.values():
         arch = decode(text)
         with torch.device("meta"):

@@ -3,21 +3,23 @@
 import csv
 import itertools
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
 from diffusers.models.unets.unet_2d import UNet2DModel
 
 from slimgen.config.dbnas import SearchSettings, SupernetSettings
-from slimgen.data.dataset import load_split
+from slimgen.data.dataset import load_split, to_uint8
 from slimgen.diffusion.saved import load_network
+from slimgen.diffusion.schedule import Schedule
 from slimgen.distillation.block_loss import block_loss
 from slimgen.distillation.taps import teacher_features
 from slimgen.networks.conv_costs import conv_shapes
 from slimgen.networks.kernel_supernet import KernelSupernet
 from slimgen.search import exhaustive
 from slimgen.search.exhaustive import cheapest_within
-from slimgen.search.space import block_cost
+from slimgen.search.space import SearchSpace, arch_cost, block_cost
 from slimgen.systems.dbnas import choose
 from slimgen.systems.dbnas import search as search_module
 from slimgen.systems.dbnas.artefacts import load_supernet, read_arch, save_supernet
@@ -70,6 +72,35 @@ def test_prefix_tree_equals_the_naive_loop_on_the_network(tiny, trained):
         assert one.loss(some) == pytest.approx(tree.losses[some], rel=1e-6)
 
 
+def test_the_search_batch_is_some_images_of_the_split_each_at_several_noise_levels(tiny):
+    """Without noise (abar near 1) the images themselves are seen."""
+    clear = Schedule(1 - torch.linspace(1e-10, 2e-10, 1000, dtype=torch.float64))
+    images = load_split(tiny.data, "search")
+    settings = SearchSettings(num_images=5, repeats=3)
+
+    def draw(seed):
+        noised = draw_images(settings, images, clear, seed=seed, device="cpu")
+        seen = [images.images.eq(to_uint8(x)).flatten(1).all(1).nonzero() for x in noised.x_t]
+        return [int(which) for which in seen], noised.t
+
+    chosen, t = draw(0)
+    assert chosen[:5] == chosen[5:10] == chosen[10:]
+    assert len(set(chosen)) == 5
+    assert torch.equal(t[:7] + t[8:], torch.full((7,), 999))  # pairs, the 15th draw is cut
+    again, t_again = draw(0)
+    assert again == chosen
+    assert torch.equal(t, t_again)
+    others = [draw(seed) for seed in (1, 2)]
+    assert all(other != chosen for other, _ in others)
+    assert not any(torch.equal(t, other) for _, other in others)
+
+
+def test_nothing_but_the_search_split_is_read(tiny, trained, make_job):
+    job, settings = make_job("alone"), SearchSettings(num_images=12, r=1.5)
+    search(settings, job, supernet=trained, teacher=tiny.teacher, data=tiny.only("search"))
+    assert (job.out / "arch.json").exists()
+
+
 def test_budgets_are_nested_and_everything_is_written(tiny, trained, make_job):
     s1, rows = run(tiny, trained, make_job("S1"), r=1.5)
     s2, rows2 = run(tiny, trained, make_job("S2"), r=1.1)
@@ -90,6 +121,12 @@ def test_budgets_are_nested_and_everything_is_written(tiny, trained, make_job):
         )
         cheaper = [row for row in mine if int(row["params"]) < int(chosen[0]["params"])]
         assert all(float(row["loss"]) > 1.5 * float(base[0]["loss"]) for row in cheaper)
+    for flag, prefix in (("chosen", "searchable"), ("base", "base_searchable")):
+        for cost in ("params", "macs"):
+            total = sum(int(row[cost]) for row in rows if row[flag] == "1")
+            assert s1[f"{prefix}_{cost}"] == total
+    relative = s1["searchable_params"] / s1["base_searchable_params"]
+    assert s1["relative_cost"] == pytest.approx(relative)
     changed = sum(k != 3 for kernels in s1["kernels"].values() for k in kernels)
     assert (s1["changed_convs"], s1["convs"]) == (changed, 16)
     network = load_network(tiny.teacher)
@@ -144,6 +181,32 @@ def test_global_search_keeps_the_sum_of_losses(tiny, trained, make_job):
     assert again["kernels"] == record["kernels"]
 
 
+@pytest.mark.parametrize("r", [1.0, 1.1, 1.3, 2.0])
+def test_global_search_minds_the_sum_alone(r):
+    """Against enumeration: block b may lose everything, as its losses hardly count in the sum."""
+    space = SearchSpace((1, 3, 5), (("a", 2), ("b", 2)))
+    costs = {name: [{1: 1, 3: 9, 5: 25}] * 2 for name in "ab"}
+    problem = choose.Problem(space, costs, costs, "params")
+    scale = {"a": 10.0, "b": 0.1}
+
+    def loss(name, choices):
+        return scale[name] * sum({1: 2.0, 3: 1.0, 5: 0.95}[kernel] for kernel in choices)
+
+    scorers = {n: SimpleNamespace(loss=lambda c, n=n: loss(n, c)) for n in "ab"}
+    found = choose.search_globally(problem, scorers, SearchSettings(method="global", r=r), 0)
+
+    def total(arch):
+        return sum(loss(name, choices) for name, choices in arch.items())
+
+    every = [space.arch(vector) for vector in itertools.product((1, 3, 5), repeat=4)]
+    kept = [arch for arch in every if total(arch) <= r * total(space.base)]
+    best = min(kept, key=lambda arch: (arch_cost(costs, arch), total(arch)))
+    assert found in kept
+    assert arch_cost(costs, found) == arch_cost(costs, best)
+    if r >= 1.1:
+        assert found["b"] == (1, 1)  # twice its base loss: no block-wise search would allow it
+
+
 def test_random_has_the_cost_of_its_model(tiny, trained, make_job):
     job = make_job("S2")
     model, _ = run(tiny, trained, job, r=1.3)
@@ -164,6 +227,18 @@ def test_random_has_the_cost_of_its_model(tiny, trained, make_job):
         assert drawn["r"] is None
         assert sum(int(row["chosen"]) for row in rows) == 5
         assert read_arch(like.parent) == read_arch(like)
+
+
+def test_random_is_never_its_model_nor_the_base():
+    space = SearchSpace((1, 3), (("a", 2),))
+    costs = {"a": [{1: 1, 3: 9}, {1: 1, 3: 9}]}
+    problem = choose.Problem(space, costs, costs, "params")
+    like = space.arch((1, 3))  # all four architectures are within the tolerance
+    drawn = {choose.draw_like(problem, like, 1.0, seed).vector for seed in range(40)}
+    assert drawn == {(1, 1), (3, 1)}
+    few = space.arch((3, 3))  # only the base costs that much, and it is the model
+    with pytest.raises(StageError, match="no other architecture"):
+        choose.draw_like(problem, few, 0.01, 0)
 
 
 def test_random_says_where_nothing_else_has_that_cost(tiny, make_job, tmp_path):

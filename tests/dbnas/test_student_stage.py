@@ -3,17 +3,23 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 import torch
+from diffusers.models.unets.unet_2d import UNet2DModel
 
 from slimgen.config.dbnas import StudentSettings, SupernetSettings
-from slimgen.diffusion.saved import load_model
+from slimgen.diffusion.saved import load_model, load_network
+from slimgen.distillation.block_loss import distillation_losses
+from slimgen.distillation.taps import teacher_features
 from slimgen.networks.kernel_supernet import extract
+from slimgen.networks.searched_unet import unet_config
 from slimgen.systems.dbnas import student as student_module
 from slimgen.systems.dbnas.artefacts import load_supernet, space_of
 from slimgen.systems.dbnas.student import student
 from slimgen.systems.dbnas.supernet import supernet
 from slimgen.training.job import Job, StageError, Stopped
+from slimgen.training.seeding import batch_indices, derive_seed, make_rng
 
 STEPS = 8
 BASE = {
@@ -85,6 +91,49 @@ def test_only_needed_passes_are_computed(tiny, found, make_job, monkeypatch, cha
     for line in log:
         weighed = (1 - line["beta"]) * line.get("l_dis", 0.0) + line["beta"] * line.get("l_ori", 0)
         assert line["loss"] == pytest.approx(weighed, rel=1e-5)
+
+
+def test_the_first_step_is_the_joint_loss_on_noised_train_images(tiny, plain_teacher, make_job):
+    """Both terms worked out again: same weights, images, timesteps and noise, nothing else read."""
+    job, n = make_job("first", seed=11), 8
+    settings = StudentSettings(
+        **(BASE | {"search": "base", "beta": "fixed", "batch_size": n, "flip": False})
+    )
+    student(settings, job, teacher=plain_teacher, data=tiny.only("train"))
+    teacher, rng = load_network(plain_teacher), make_rng(11, 0, "update")
+    torch.manual_seed(derive_seed(11, 0, "init"))
+    start = UNet2DModel(**unet_config(teacher))
+    x_t, t, v = noised_train_images(tiny, n, seed=11, rng=rng)
+    with torch.no_grad():
+        losses = distillation_losses(start, teacher_features(teacher, x_t, t), x_t, t)
+        l_ori = (start(x_t, t).sample - v).square().mean()
+    line = lines(job)[0]
+    assert line["l_dis"] == pytest.approx(sum(map(float, losses.values())), rel=1e-4)
+    assert line["l_ori"] == pytest.approx(float(l_ori), rel=1e-4)
+
+
+def noised_train_images(tiny, n, *, seed, rng):
+    """Return x_t, antithetic t and the target v of the first batch, by the formulas."""
+    with np.load(tiny.data / "train.npz") as file:
+        images = torch.from_numpy(file["images"])
+    x0 = images[batch_indices(len(images), n, 0, seed)].float() / 127.5 - 1
+    half = torch.randint(1000, (n // 2,), generator=rng)
+    t = torch.cat([half, 999 - half])
+    eps = torch.randn(x0.shape, generator=rng)
+    abar = tiny.process.schedule.alphas_cumprod[t].float()[:, None, None, None]
+    a, s = abar.sqrt(), (1 - abar).sqrt()
+    return a * x0 + s * eps, t, a * eps - s * x0
+
+
+def test_the_averaged_weights_are_saved(tiny, found, make_job):
+    """An average that hardly moves stays at the start, wherever the raw weights went."""
+    still = {"lr": 1e-30, "clip_norm": None}
+    start = run(tiny, found, make_job("start"), optimizer=still)
+    slow = run(tiny, found, make_job("slow"), ema={"decay": 1 - 1e-9}).network.state_dict()
+    fast = run(tiny, found, make_job("fast"), ema={"decay": 0.0}).network.state_dict()
+    for name, weight in start.network.state_dict().items():
+        assert torch.allclose(slow[name], weight, atol=1e-6)
+        assert not torch.allclose(fast[name], weight, atol=1e-4)
 
 
 def test_gamma_weighs_the_distillation(tiny, found, make_job):

@@ -3,16 +3,19 @@
 import itertools
 import json
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from slimgen.config.dbnas import SupernetSettings
 from slimgen.diffusion.saved import load_network
+from slimgen.distillation.taps import teacher_features
 from slimgen.networks.unet_blocks import BlockInputs, named_blocks
 from slimgen.systems.dbnas.artefacts import load_supernet, space_of
 from slimgen.systems.dbnas.supernet import draw_path, new_supernet, supernet
 from slimgen.training.job import StageError, Stopped
+from slimgen.training.seeding import batch_indices, make_rng
 
 STEPS = 4
 BASE = {
@@ -81,6 +84,44 @@ def test_only_blocks_train_and_only_on_the_path(tiny, make_job):
         assert {n for n in found if ".convs." in n} == expected
 
 
+def test_the_first_step_is_the_block_loss_on_noised_train_images(tiny, plain_teacher, make_job):
+    """Worked out again: same start, path, images, timesteps and noise, nothing else read."""
+    job, n = make_job("first", seed=11), 8
+    settings = SupernetSettings(**(BASE | {"batch_size": n, "flip": False, "log_every": 1}))
+    supernet(settings, job, teacher=plain_teacher, data=tiny.only("train"))
+    teacher, rng = load_network(plain_teacher), make_rng(11, 0, "batch")
+    with np.load(tiny.data / "train.npz") as file:
+        images = torch.from_numpy(file["images"])
+    x0 = images[batch_indices(len(images), n, 0, 11)].float() / 127.5 - 1
+    half = torch.randint(1000, (n // 2,), generator=rng)
+    t = torch.cat([half, 999 - half])
+    eps = torch.randn(x0.shape, generator=rng)
+    abar = tiny.process.schedule.alphas_cumprod[t].float()[:, None, None, None]
+    features = teacher_features(teacher, abar.sqrt() * x0 + (1 - abar).sqrt() * eps, t)
+    net = new_supernet(settings, make_job("again", seed=11), teacher)
+    line = json.loads((job.state / "log.jsonl").read_text().splitlines()[0])
+    for name in net.positions:
+        path = draw_path(net, name, seed=11, step=0)
+        with torch.no_grad():
+            outputs = net.run_block(name, features.inputs[name], path)
+        expected = sum(
+            float((y - target).square().mean())
+            for y, target in zip(outputs, features.outputs[name], strict=True)
+        )
+        assert line[f"loss/{name}"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_averaged_weights_are_saved(tiny, make_job):
+    """An average that hardly moves stays at the start; without one the trained weights are kept."""
+    teacher = load_network(tiny.teacher)
+    start = new_supernet(SupernetSettings(**BASE), make_job("start"), teacher).state_dict()
+    slow = run(tiny, make_job("slow"), ema={"decay": 1 - 1e-9})
+    assert all(torch.allclose(slow[name], start[name], atol=1e-6) for name in start)
+    trained = run(tiny, make_job("trained"))
+    moved = trained["unet.mid_block.resnets.0.norm1.weight"]
+    assert not torch.allclose(moved, start["unet.mid_block.resnets.0.norm1.weight"], atol=1e-4)
+
+
 def test_paths_are_uniform_and_private(tiny, make_job):
     net = new_supernet(SupernetSettings(**BASE), make_job("paths"), load_network(tiny.teacher))
     paths = [draw_path(net, "up_blocks.0", seed=0, step=step) for step in range(900)]
@@ -116,6 +157,20 @@ def test_preset_code_trains_a_time_embedding_per_block(tiny, make_job):
     inputs = BlockInputs(torch.zeros(2, 8, 8, 8), torch.zeros(2, 32))
     own = net.inputs("mid_block", inputs, torch.tensor([3, 4]))
     assert not torch.equal(own.temb, inputs.temb)
+
+
+def test_preset_code_hands_the_time_embedding_on(tiny, make_job):
+    """Adam's first step moves each weight by the rate: by that much a block differs from the last.
+
+    Embeddings that all started at one place would differ by nothing or twice the rate.
+    """
+    changes = {"preset": "code", "order": "sequential", "steps": 1, "optimizer": {"lr": 1e-3}}
+    state = run(tiny, make_job("code"), **changes)
+    keys = [key for key in state if key.endswith("linear_2.weight") and "time_embeddings" in key]
+    order = ("down_blocks_0", "down_blocks_1", "mid_block", "up_blocks_0", "up_blocks_1")
+    weights = [next(state[key] for key in keys if f".{name}." in key) for name in order]
+    for before, after in itertools.pairwise(weights):
+        assert float((after - before).abs().median()) == pytest.approx(1e-3, rel=0.05)
 
 
 def test_training_lowers_the_loss(tiny, make_job):

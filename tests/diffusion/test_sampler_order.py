@@ -10,7 +10,12 @@ import torch
 
 from slimgen.diffusion.ddim import sample_ddim
 from slimgen.diffusion.ddpm import sample_ddpm
-from slimgen.diffusion.dpm_solver import dpm_sigmas, sample_dpm_solver, singlestep_orders
+from slimgen.diffusion.dpm_solver import (
+    dpm_sigmas,
+    sample_dpm_solver,
+    singlestep_orders,
+    singlestep_sigmas,
+)
 from slimgen.diffusion.dpm_solver_multistep import sample_dpm_solver_pp
 
 START, END = 20.0, 0.05
@@ -93,6 +98,17 @@ def test_spacings_are_uniform_in_their_coordinate(linear):
     torch.testing.assert_close(gaps, gaps.mean().expand(12))
     gaps = (linear.timestep(grid("time_quadratic")) + 1).sqrt().diff()
     torch.testing.assert_close(gaps, gaps.mean().expand(12))
+
+
+def test_a_step_of_order_k_spans_k_intervals_but_with_logsnr_all_are_equal(linear):
+    orders = singlestep_orders(10, 3)  # 3, 3, 3, 1
+    for spacing in ("time_uniform", "time_quadratic"):
+        grid = dpm_sigmas(linear, spacing, 10, log_snr_min=None)
+        found = singlestep_sigmas(linear, spacing, orders, log_snr_min=None)
+        assert found == [grid[i] for i in (0, 3, 6, 9, 10)]
+    found = singlestep_sigmas(linear, "logsnr", orders, log_snr_min=None)
+    gaps = torch.tensor(found, dtype=torch.float64).log().diff()
+    torch.testing.assert_close(gaps, gaps.mean().expand(4))
 
 
 def test_ancestral_fixedsmall_is_ddim_with_eta_one(gaussian):

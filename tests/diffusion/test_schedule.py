@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -94,3 +96,16 @@ def test_consistency_coefficients(sigma, expected):
     process = ConsistencyProcess(sigma_min=0.002, sigma_max=80.0, sigma_data=0.5)
     got = torch.stack(process.coefficients(torch.tensor(sigma, dtype=torch.float64)))
     torch.testing.assert_close(got, torch.tensor(expected).double(), rtol=2e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize(("conditioning", "expected"), [("raw", 7.389056), ("log", 500.0)])
+def test_the_time_embedding_sees_sigma_or_250_times_its_logarithm(conditioning, expected):
+    seen = []
+
+    def network(x, condition, return_dict):
+        seen.append(condition)
+        return (torch.zeros_like(x),)
+
+    process = ConsistencyProcess(0.002, 80.0, 0.5, time_conditioning=conditioning)
+    Denoiser(network, process)(torch.zeros(2, 1, 4, 4), math.exp(2.0))
+    torch.testing.assert_close(seen, [torch.full((2,), expected)])

@@ -1,6 +1,7 @@
 """Taps and block losses: every tensor counts, teachers of themselves lose nothing."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -96,6 +97,20 @@ def test_the_teacher_has_no_loss_and_every_part_of_a_student_has_a_gradient(unet
     torch.stack(list(losses.values())).sum().backward()
     without = [n for n, p in student.named_parameters() if p.grad is None]
     assert without == []
+
+
+def test_the_stem_has_the_teachers_as_its_target(unet, batch):
+    """The first block's loss is that of conv_in's output, a skip, and of the block behind it."""
+    features = teacher_features(unet, *batch)
+    student = copy.deepcopy(unet)
+    with torch.no_grad():
+        student.conv_in.bias.add_(1.0)
+        shifted = replace(features.inputs["down_blocks.0"], hidden=features.stem + 1.0)
+        outputs = block_outputs("down_blocks.0", student.down_blocks[0], shifted)
+        behind = float(block_loss(outputs, features.outputs["down_blocks.0"]))
+        loss = float(distillation_losses(student, features, *batch)["down_blocks.0"])
+    assert behind > 0
+    assert loss == pytest.approx(1.0 + behind, rel=1e-4)
 
 
 def test_blocks_are_independent(unet, batch):
