@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from slimgen.data.dataset import load_split
 from slimgen.data.files import digest, write_json
 from slimgen.networks.classifier import Classifier, ClassifierShape, load_classifier
 from slimgen.training.job import Job, StageError, Stopped
-from slimgen.training.seeding import make_rng
+from slimgen.training.seeding import batch_indices, make_rng
 
 
 def write_data(folder, images, labels, num_classes):
@@ -95,6 +96,43 @@ def test_a_stopped_run_ends_with_the_same_bytes(squares, tmp_path, monkeypatch):
     assert len(calls) == 12  # the second start went on at step 5
     for name in ("config.json", "model.safetensors"):
         assert digest(whole.out / name) == digest(stopped.out / name)
+
+
+def test_it_learns_the_train_split_alone_and_the_validation_split_only_watches(squares, tmp_path):
+    """No report split is there to read; another validation split changes no weight."""
+    other = tmp_path / "other"
+    shutil.copytree(squares, other)
+    images = np.full((7, 3, 12, 10), 99, dtype=np.uint8)
+    np.savez(other / "validation.npz", images=images, labels=np.zeros(7, dtype=np.int64))
+    jobs = [make_job(tmp_path / name) for name in ("a", "b")]
+    for job, data in zip(jobs, (squares, other), strict=True):
+        stage.train(settings(), job, data=data)
+    first, second = (digest(job.out / "model.safetensors") for job in jobs)
+    assert first == second
+
+
+def test_the_first_step_is_the_cross_entropy_of_augmented_images(squares, tmp_path):
+    job, run = make_job(tmp_path), settings(dropout=0.0, log_every=1)
+    stage.train(run, job, data=squares)
+    images = load_split(squares, "train")
+    chosen = batch_indices(40, 8, 0, 5)
+    x = images.images[chosen].float() / 127.5 - 1
+    x = stage.augment(x, make_rng(5, 0, "update"), shift=0.1, rotate=10.0, scale=0.1)
+    with torch.no_grad():
+        p = stage.make_classifier(run, images, 5)(x).softmax(1)
+    loss = -p[torch.arange(8), images.labels[chosen]].log().mean()
+    line = json.loads((job.state / "log.jsonl").read_text().splitlines()[0])
+    assert line["loss"] == pytest.approx(float(loss), rel=1e-4)
+
+
+def test_the_averaged_weights_are_saved(squares, tmp_path):
+    slow, fast = make_job(tmp_path / "slow"), make_job(tmp_path / "fast")
+    stage.train(settings(ema={"decay": 1 - 1e-9, "warmup": False}), slow, data=squares)
+    stage.train(settings(ema={"decay": 0.0}), fast, data=squares)
+    start = stage.make_classifier(settings(), load_split(squares, "train"), 5).state_dict()
+    kept, moved = (load_classifier(job.out).state_dict() for job in (slow, fast))
+    assert all(torch.allclose(kept[name], start[name], atol=1e-6) for name in start)
+    assert not any(torch.allclose(moved[name], start[name], atol=1e-5) for name in start)
 
 
 def test_seeds_differ_and_repeat(squares, tmp_path):

@@ -115,6 +115,20 @@ def test_images_are_what_diffusers_ddim_makes_of_the_stored_noise(tmp_path, teac
     assert len(np.unique(x0)) > 50
 
 
+def test_the_teacher_sees_the_very_noise_that_is_stored(tmp_path, teacher, monkeypatch):
+    """Bit for bit: float16's rounding moves no pixel by more than a level, so images hide it."""
+    seen, original = [], stage.images_from_noise
+
+    def watching(model, name, sampling, z, **others):
+        seen.append(z)
+        return original(model, name, sampling, z, **others)
+
+    monkeypatch.setattr(stage, "images_from_noise", watching)
+    out = make(tmp_path, teacher)
+    z = np.concatenate([read_all(out)[0], read(out, "held_out.npz")[0]])
+    assert np.array_equal(torch.cat(seen).numpy(), z.astype(np.float32))
+
+
 def test_a_pair_depends_on_seed_and_index_alone(tmp_path, teacher):
     z, x0 = read_all(make(tmp_path / "a", teacher))
     other = make(tmp_path / "b", teacher, batch_size=7, shard_size=50, num_pairs=33, held_out=1)

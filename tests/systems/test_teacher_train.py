@@ -14,11 +14,13 @@ from safetensors.torch import load_file, save_file
 
 import slimgen.systems.shared.teacher.train as stage
 from slimgen.config.shared import TeacherTrainSettings
+from slimgen.data.dataset import load_split
 from slimgen.data.files import digest, read_json, write_json
 from slimgen.diffusion.denoiser import DiffusionProcess, OneStepProcess
 from slimgen.diffusion.saved import WEIGHTS, load_diffusion, save_model
 from slimgen.diffusion.schedule import make_schedule
 from slimgen.training.job import Job, StageError, Stopped
+from slimgen.training.seeding import batch_indices, make_rng
 
 STEPS = 12
 NETWORK = {
@@ -136,6 +138,54 @@ def test_the_seed_decides_the_weights(tmp_path, data):
     stage.train(settings(steps=2), first, data=data)
     stage.train(settings(steps=2), other, data=data)
     assert digests(first)[WEIGHTS] != digests(other)[WEIGHTS]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"prediction": "eps", "timesteps": "uniform", "flip": True},
+        {"prediction": "v", "timesteps": "logit_normal", "schedule": {"betas": "cosine"}},
+        {"prediction": "x0", "timesteps": "antithetic", "flip": False},
+    ],
+)
+def test_the_first_step_is_the_papers_loss(tmp_path, data, changes):
+    """Worked out again: same weights, images, mirrors, timesteps, noise; the target by formula."""
+    job, n = make_job(tmp_path), 8
+    run = settings(**changes, network=NETWORK | {"dropout": 0.0}, log_every=1)
+    stage.train(run, job, data=data)
+    images, rng = load_split(data, "train"), make_rng(5, 0, "update")
+    x0 = images.images[batch_indices(40, n, 0, 5)].float() / 127.5 - 1
+    if run.flip:
+        mirrored = torch.rand(n, generator=rng) < 0.5
+        assert mirrored.any()
+        x0[mirrored] = x0[mirrored].flip(3)
+    if run.timesteps == "uniform":
+        t = torch.randint(1000, (n,), generator=rng)
+    elif run.timesteps == "antithetic":
+        half = torch.randint(1000, (n // 2,), generator=rng)
+        t = torch.cat([half, 999 - half])
+    else:
+        t = (1000 * torch.randn(n, generator=rng).sigmoid()).long()
+    eps = torch.randn(x0.shape, generator=rng)
+    abar = make_schedule(run.schedule).alphas_cumprod[t].float()[:, None, None, None]
+    a, s = abar.sqrt(), (1 - abar).sqrt()
+    target = {"eps": eps, "x0": x0, "v": a * eps - s * x0}[run.prediction]
+    with torch.no_grad():
+        network = stage.new_network(run, job, images)
+        loss = (network(a * x0 + s * eps, t).sample - target).square().mean()
+    first = json.loads((job.state / "log.jsonl").read_text().splitlines()[0])
+    assert first["loss"] == pytest.approx(float(loss), rel=1e-4)
+
+
+def test_the_averaged_weights_are_saved(tmp_path, data):
+    """An average that hardly moves stays at the start, wherever the raw weights went."""
+    slow, fast = make_job(tmp_path / "slow"), make_job(tmp_path / "fast")
+    stage.train(settings(ema={"decay": 1 - 1e-9}), slow, data=data)
+    stage.train(settings(ema={"decay": 0.0}), fast, data=data)
+    start = stage.new_network(settings(), slow, load_split(data, "train")).state_dict()
+    kept, moved = load_file(slow.out / WEIGHTS), load_file(fast.out / WEIGHTS)
+    assert all(torch.allclose(kept[name], weight, atol=1e-6) for name, weight in start.items())
+    assert not any(torch.allclose(moved[name], start[name], atol=1e-5) for name in start)
 
 
 def test_training_learns_the_data(tmp_path, data):
