@@ -13,7 +13,7 @@ from slimgen.evaluation.fidelity import (
     precision_recall,
     quality,
 )
-from slimgen.evaluation.frechet import factor, fit_gaussian
+from slimgen.evaluation.frechet import factor, fit_gaussian, frechet_distance
 from slimgen.evaluation.reference import Reference, load_reference, save_reference
 
 
@@ -64,6 +64,14 @@ def test_score_equals_its_definition():
     assert inception_score(logits, splits=1).value == pytest.approx(float(expected), rel=1e-9)
 
 
+def test_images_are_shuffled_into_splits_each_of_which_is_scored():
+    sorted_by_class = 1000 * torch.eye(4).repeat_interleave(50, 0)
+    score = inception_score(sorted_by_class, splits=4)
+    assert 3.5 < score.value < 4  # unshuffled, each split would hold one class and score 1
+    assert score.spread > 0
+    assert inception_score(sorted_by_class, splits=1).spread == 0
+
+
 def test_more_splits_than_images_is_refused():
     with pytest.raises(ValueError, match="3 images cannot be divided into 5 splits"):
         inception_score(torch.zeros(3, 2), splits=5)
@@ -94,6 +102,16 @@ def test_precision_is_of_the_generated_images_and_recall_of_the_real_ones():
     precision, recall = precision_recall(two_modes, one_mode, neighbours=3)
     assert precision < 0.5
     assert recall > 0.8
+
+
+def test_the_scores_of_images_are_against_the_reference_and_not_the_reverse():
+    one_mode = gaussian(100, 4, seed=5)
+    two_modes = torch.cat([gaussian(100, 4, seed=6), gaussian(100, 4, seed=7, mean=50)])
+    scores = all_scores(one_mode, one_mode, reference_of(two_modes, 0.0, 1.0))
+    assert scores["precision"].value > 0.8
+    assert scores["recall"].value < 0.5
+    expected = frechet_distance(fit_gaussian(one_mode), fit_gaussian(two_modes))
+    assert scores["fid"].value == pytest.approx(expected, rel=1e-9)
 
 
 def test_a_set_has_full_precision_and_recall_against_itself():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -13,7 +15,7 @@ from slimgen.evaluation.fidelity import fidelity
 from slimgen.evaluation.frechet import factor, fit_gaussian
 from slimgen.evaluation.generation import stream
 from slimgen.evaluation.grid import GAP, save_grid
-from slimgen.evaluation.latency import measure_latency
+from slimgen.evaluation.latency import WARM_UP, measure_latency
 from slimgen.evaluation.pixel_gaussian import sample_pixel_gaussian
 from slimgen.evaluation.reference import Reference
 from slimgen.training.job import Job, Stopped
@@ -135,6 +137,8 @@ def test_the_pixel_gaussian_is_the_same_for_every_number_of_images(grey_images):
     few = torch.cat(list(sample_pixel_gaussian(grey_images, num_images=10, seed=3)))
     many = torch.cat(list(sample_pixel_gaussian(grey_images, num_images=300, seed=3)))
     assert torch.equal(few, many[:10])
+    other = torch.cat(list(sample_pixel_gaussian(grey_images, num_images=10, seed=4)))
+    assert not torch.equal(few, other)
 
 
 def test_the_grid_holds_the_images_in_order(tmp_path, grey_images):
@@ -157,3 +161,16 @@ def test_latency_has_a_spread():
     assert found.median > 0
     assert found.spread > 0
     assert (found.batch, found.threads) == (4, torch.get_num_threads())
+
+
+def test_the_first_evaluations_are_not_timed():
+    calls = []
+
+    def network(x, t):
+        calls.append(x)
+        if len(calls) <= WARM_UP:
+            time.sleep(0.1)
+
+    found = measure_latency(network, (1, 8, 8), batch=1, repeats=3, device=torch.device("cpu"))
+    assert len(calls) == WARM_UP + 3
+    assert found.median < 25  # half of all evaluations took 100 ms

@@ -20,6 +20,7 @@ from slimgen.evaluation.grid import save_grid
 from slimgen.networks.searched_unet import SearchedUNet2DModel
 from slimgen.systems.denoising_student.shards import PairFiles, write_pairs
 from slimgen.training.job import Job, StageError, Stopped
+from slimgen.training.seeding import batch_indices
 
 STEPS = 14
 SHAPE = (1, 8, 8)
@@ -171,6 +172,22 @@ def test_losses_are_sums_over_values_and_means_over_images():
     for loss, expected in closed_forms.items():
         ours = stage.pair_loss(settings(loss=loss, huber_c=0.7), output, x0)
         assert float(ours) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("loss", ["l1", "l2"])
+def test_the_first_step_is_the_distance_to_the_teachers_images(tmp_path, pairs, teacher, loss):
+    """Worked out again from the files: F(z) = z - UNet(z, T), summed over an image's values."""
+    job = run(tmp_path, pairs, teacher, loss=loss, steps=1)
+    shards = [np.load(pairs / f"shard-00{i}.npz") for i in (0, 1)]
+    z, x0 = (np.concatenate([shard[name] for shard in shards]) for name in ("z", "x0"))
+    chosen = batch_indices(40, 8, 0, 5).numpy()
+    noise = torch.from_numpy(z[chosen].astype(np.float32))
+    with torch.no_grad():
+        d = noise - load_network(teacher)(noise, 999).sample
+    d = d.numpy().astype(np.float64) - (x0[chosen] / 127.5 - 1)
+    expected = (np.abs(d) if loss == "l1" else d**2).sum() / 8
+    line = json.loads((job.state / "log.jsonl").read_text().splitlines()[0])
+    assert line["loss"] == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.parametrize("loss", ["l1", "l2", "pseudo_huber"])

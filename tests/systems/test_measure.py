@@ -12,14 +12,23 @@ import torch
 import slimgen.systems.shared.evaluation.measure as measure_stage
 from slimgen.config.base import Network, NoiseSchedule
 from slimgen.config.shared import MeasureSettings, ReferenceSettings
+from slimgen.data.dataset import to_uint8
 from slimgen.data.files import digest, read_json, write_json
 from slimgen.diffusion.denoiser import ConsistencyProcess, DiffusionProcess, OneStepProcess
-from slimgen.diffusion.saved import WEIGHTS, save_model
+from slimgen.diffusion.sampling import generate
+from slimgen.diffusion.saved import WEIGHTS, load_model, load_network, save_model
 from slimgen.diffusion.schedule import make_schedule
+from slimgen.evaluation.complexity import Macs
 from slimgen.evaluation.frechet import fit_gaussian, frechet_distance
+from slimgen.evaluation.pixel_gaussian import sample_pixel_gaussian
 from slimgen.evaluation.record import RANK_DEFICIENT, SHOWN, find, read_records
 from slimgen.evaluation.reference import load_reference
-from slimgen.networks.classifier import Classifier, ClassifierShape, save_classifier
+from slimgen.networks.classifier import (
+    Classifier,
+    ClassifierShape,
+    load_classifier,
+    save_classifier,
+)
 from slimgen.networks.unet import make_unet
 from slimgen.systems.shared.evaluation.measure import measure
 from slimgen.systems.shared.evaluation.reference import reference
@@ -130,6 +139,56 @@ def test_the_reference_says_floor_gaussian_and_accuracy(world):
     assert len(read.features) == 32
 
 
+def test_the_references_numbers_worked_out_again(world, tmp_path):
+    """Train against report split, not the reverse; the Gaussian's images depend on the seed."""
+    from torch_fidelity.metric_prc import prc_features_to_metric
+
+    network = load_classifier(world.classifier)
+
+    def features(images):
+        with torch.no_grad():
+            return network.features(torch.as_tensor(images).float() / 127.5 - 1)
+
+    train, report = (features(make_images(n, seed)[0]) for seed, n in ((0, 40), (1, 32)))
+    shares = prc_features_to_metric(
+        train.double(), report.double(), prc_neighborhood=1, verbose=False
+    )
+    assert shares["precision"] != shares["recall"]
+    floor = frechet_distance(fit_gaussian(train), fit_gaussian(report))
+    pixels = torch.from_numpy(make_images(40, 0)[0])
+    gauss = []
+    for seed in (0, 7):
+        job = make_job(tmp_path / str(seed), "evaluation.reference", seed)
+        settings = reference_settings(neighbours=1)
+        reference(settings, job, data=world.data, classifier=world.classifier)
+        records = read_records(job.out / "records.json")
+        for metric in ("precision", "recall"):
+            assert find(records, f"{metric}_classifier").value == pytest.approx(shares[metric])
+        assert find(records, "floor").value == pytest.approx(floor, rel=1e-4)
+        drawn = torch.cat(list(sample_pixel_gaussian(pixels, num_images=60, seed=seed)))
+        expected = frechet_distance(fit_gaussian(features(drawn)), fit_gaussian(report))
+        gauss.append(find(records, "fid_gauss").value)
+        assert gauss[-1] == pytest.approx(expected, rel=1e-4)
+    assert gauss[0] != gauss[1]
+
+
+def test_sizes_are_those_of_the_network(world, measured, tmp_path, monkeypatch):
+    network = load_network(world.teacher)
+    params = sum(p.numel() for p in network.parameters())
+    assert find(measured.records, "params").value == params
+    monkeypatch.setattr(measure_stage, "count_unet_macs", lambda *_: Macs(10, 3))
+    records = run(world, make_job(tmp_path), samplers=["ddim-2"])
+    assert find(records, "macs").value == 13
+    assert find(records, "macs_conv_linear").value == 10
+
+
+def test_the_rate_of_images_is_their_number_by_the_seconds(measured):
+    for sampler in ("ddim-2", "dpm-3"):
+        seconds = find(measured.records, "generation_seconds", sampler).value
+        rate = find(measured.records, "images_per_second", sampler).value
+        assert rate == pytest.approx(24 / seconds)
+
+
 def test_every_number_is_there_once_with_its_provenance(world, measured):
     records = measured.records
     for metric in SIZES:
@@ -226,17 +285,15 @@ def test_the_order_of_samplers_and_the_batch_size_change_no_score(world, measure
             assert find(records, metric, sampler).value == pytest.approx(expected, rel=1e-3)
 
 
-def test_fid_of_the_record_is_that_of_the_images(world, measured):
-    from slimgen.data.dataset import to_uint8
-    from slimgen.diffusion.sampling import generate
-    from slimgen.diffusion.saved import load_model
-    from slimgen.networks.classifier import load_classifier
-
+@pytest.mark.parametrize(("seed", "eta"), [(0, 0.0), (1, 0.0), (0, 1.0)])
+def test_fid_of_the_record_is_that_of_the_images(world, measured, tmp_path, seed, eta):
+    changes = {"sampling": {"eta": eta}, "samplers": ["ddim-2"]}
+    records = run(world, make_job(tmp_path, seed=seed), **changes)
     images = generate(
         load_model(world.teacher),
         "ddim-2",
-        measure_settings().sampling,
-        seed=0,
+        measure_settings(**changes).sampling,
+        seed=seed,
         start=0,
         count=24,
         shape=(1, 8, 8),
@@ -246,8 +303,10 @@ def test_fid_of_the_record_is_that_of_the_images(world, measured):
     with torch.no_grad():
         features = load_classifier(world.classifier).features(pixels)
     expected = frechet_distance(fit_gaussian(features), load_reference(world.reference).gaussian)
-    found = find(measured.records, "fid_classifier", "ddim-2").value
+    found = find(records, "fid_classifier", "ddim-2").value
     assert found == pytest.approx(expected, rel=1e-3)
+    plain = find(measured.records, "fid_classifier", "ddim-2").value
+    assert (found == plain) == ((seed, eta) == (0, 0.0))  # they are little apart, but apart
 
 
 def test_inception_that_is_absent_leaves_no_output(world, tmp_path, monkeypatch):

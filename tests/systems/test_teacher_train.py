@@ -20,6 +20,7 @@ from slimgen.diffusion.denoiser import DiffusionProcess, OneStepProcess
 from slimgen.diffusion.saved import WEIGHTS, load_diffusion, save_model
 from slimgen.diffusion.schedule import make_schedule
 from slimgen.training.job import Job, StageError, Stopped
+from slimgen.training.precision import Compute
 from slimgen.training.seeding import batch_indices, make_rng
 
 STEPS = 12
@@ -130,6 +131,25 @@ def test_a_run_killed_between_checkpoints_ends_with_the_same_bytes(tmp_path, dat
             stage.train(every_step, parts, data=data)
     stage.train(every_step, parts, data=data)
     assert digests(parts) == digests(whole)
+
+
+def test_the_scale_of_fp16_survives_a_restart(tmp_path, data, monkeypatch):
+    """It doubles at every step here, so that a forgotten one would show."""
+    made = []
+
+    def scaler(self):
+        made.append(torch.amp.GradScaler("cpu", init_scale=1.0, growth_interval=1))
+        return made[-1]
+
+    monkeypatch.setattr(Compute, "scaler", scaler)
+    half, job = settings(runtime={"precision": "fp16"}), make_job(tmp_path)
+    with monkeypatch.context() as patch:
+        at_step(patch, 6, lambda: setattr(job, "signal_name", "SIGTERM"))
+        with pytest.raises(Stopped):
+            stage.train(half, job, data=data)
+    job.signal_name = None
+    stage.train(half, job, data=data)
+    assert [scaler.get_scale() for scaler in made] == [2.0**7, 2.0**STEPS]
 
 
 def test_the_seed_decides_the_weights(tmp_path, data):

@@ -11,6 +11,16 @@ def test_every_item_comes_once_per_epoch():
         assert sorted(epoch.tolist()) == list(range(10))
 
 
+def test_the_order_is_new_in_every_epoch_and_for_every_seed_and_stream():
+    def epoch(number, seed=1, stream="data"):
+        return tuple(batch_indices(50, 50, number, seed, stream).tolist())
+
+    orders = [epoch(0), epoch(1), epoch(2), epoch(0, seed=2), epoch(0, stream="other")]
+    assert len(set(orders)) == 5
+    assert tuple(range(50)) not in orders
+    assert epoch(1) == orders[1]
+
+
 def test_batches_larger_than_the_data_span_epochs():
     batch = batch_indices(10, 25, 0, seed=1)
     assert torch.bincount(batch, minlength=10).tolist().count(3) == 5
