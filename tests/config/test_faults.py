@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from slimgen.config.base import deep_merge
-from slimgen.config.paths import check_paths
+from slimgen.config.paths import check_paths, named_weights
 from slimgen.config.run import ConfigError, load, parse_settings, read_config
 
 BASE: dict[str, Any] = {
@@ -141,7 +141,7 @@ def test_every_fault_has_its_line() -> None:
 
 
 def test_teacher_from_is_short_for_train_from() -> None:
-    config = load(BASE | {"teacher": {"from": "owner/name"}})
+    config = load(BASE | {"teacher": {"from": "owner/name"}, "act": None})
     assert config.teacher.train.from_ == "owner/name"
     check_paths(config)  # a hub id is no path
 
@@ -152,6 +152,37 @@ def test_missing_teacher_is_named(path: str) -> None:
         ConfigError, match=r"teacher\.train\.variants\.digits\.from = .*no such file"
     ):
         check_paths(load(BASE | {"teacher": {"from": path}}))
+
+
+def test_home_is_written_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No stage has to know what `~` means."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    config = load(BASE | {"teacher": {"from": "~/ddpm"}, "act": {"student": {"lpips_path": "~/x"}}})
+    assert config.teacher.train.variant("digits").from_ == str(tmp_path / "ddpm")  # type: ignore[attr-defined]
+    assert config.act is not None
+    assert config.act.student.lpips_path == str(tmp_path / "x")
+
+
+def test_lpips_without_weights_is_a_fault() -> None:
+    rows = {"act": {}, "ct": {"distance": "l2"}}
+    with pytest.raises(ConfigError) as fault:
+        check_paths(load(BASE | {"act": {"student": {"variants": rows}}}))
+    assert str(fault.value).startswith("config: act.student.variants.act.lpips_path: not set; ")
+    assert "variants.ct" not in str(fault.value)
+
+
+def test_named_weights_are_the_files_of_a_model(tmp_path: Path) -> None:
+    for name in ("config.json", "unet/model.safetensors", "README.md"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(name)
+    lpips = tmp_path / "lpips.safetensors"
+    lpips.write_text("weights")
+    settings = {"init_from": str(tmp_path / "unet"), "lpips_path": str(lpips)}
+    found = named_weights(parse_settings("act.student", json.dumps(settings)))
+    assert found == [lpips, tmp_path / "unet" / "model.safetensors"]
+    found = named_weights(parse_settings("teacher.train", json.dumps({"from": str(tmp_path)})))
+    assert found == [tmp_path / "config.json", lpips, tmp_path / "unet" / "model.safetensors"]
+    assert named_weights(parse_settings("teacher.train", '{"from": "owner/name"}')) == []
 
 
 def test_partial_groups_keep_the_defaults_of_their_stage() -> None:

@@ -61,10 +61,13 @@ def test_tracked_settings_complete_to_the_same(path: Path) -> None:
     "path", [path for path in FILES if read_config(path).minutes], ids=lambda path: path.stem
 )
 def test_promised_minutes_hold_the_measured_seconds(path: Path) -> None:
-    """At most 80 % of what two cores do in the promised time, every job counted."""
+    """At most 80 % of what two cores do in the promised time, every job counted.
+
+    Two one-thread jobs side by side do 1.63 CPU-seconds of work a second (docs/performance.md).
+    """
     config = read_config(path)
     assert config.minutes is not None
     jobs = [f"{job.stage}/{job.variant}" for job in planned_jobs(config)]
     assert [job for job in jobs if job not in config.cpu_seconds] == []
     assert [name for name in config.cpu_seconds if name not in jobs] == []
-    assert sum(config.cpu_seconds[job] for job in jobs) <= 0.8 * 2 * 60 * config.minutes
+    assert sum(config.cpu_seconds[job] for job in jobs) <= 0.8 * 1.63 * 60 * config.minutes
