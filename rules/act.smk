@@ -6,6 +6,7 @@ rule act_student:
         data=prepared("train"),
         arch=act_backbone,
         equal_to=act_cost,
+        named=weights_named_by("act.student"),
     output:
         config="<results>/act/student/{variant}/seed{seed}/config.json",
         weights="<results>/act/student/{variant}/seed{seed}/diffusion_pytorch_model.safetensors",

@@ -8,11 +8,18 @@ import json
 import shlex
 from pathlib import Path
 
-from slimgen.config.names import VARIANT
-from slimgen.config.run import models, stage_settings, tracked
+from slimgen.config.names import VARIANT, model_rows
+from slimgen.config.paths import named_weights
+from slimgen.config.run import stage_settings, tracked
 from slimgen.render.outputs import FIGURES, FIGURE_FORMATS, TABLES, TABLE_FORMATS
 from slimgen.tracking.code_digest import code_digest
-from slimgen.tracking.plan import page_files, page_settings, pages, stage_module
+from slimgen.tracking.plan import (
+    page_files,
+    page_settings,
+    pages,
+    reports_by_classifier,
+    stage_module,
+)
 
 # The stages run in the Python that runs Snakemake, whether or not its environment is activated.
 shell.prefix(f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; ")
@@ -20,7 +27,7 @@ shell.prefix(f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH
 
 wildcard_constraints:
     variant=VARIANT.pattern,
-    system="|".join(models(CONFIG)),
+    system="|".join(model_rows(CONFIG)),
     seed="[0-9]+",
 
 
@@ -60,6 +67,20 @@ def variant_of(wildcards):
     return f"{wildcards.system}/{variant}" if hasattr(wildcards, "system") else variant
 
 
+def weights_named_by(stage):
+    """Return the function that gives the weights that a job's settings name (`from`, `init_from`).
+
+    They are no option of the stage, which reads their names in its settings; they are inputs so
+    that other bytes under an old name rerun it.
+    """
+
+    def files(wildcards):
+        settings = stage_settings(CONFIG, stage, variant_of(wildcards))
+        return [str(path) for path in named_weights(settings)]
+
+    return files
+
+
 def page_settings_of(page):
     """Return the function that gives Snakemake the tracked settings of a page of the results."""
 
@@ -92,7 +113,12 @@ def measured_model(wildcards):
 
 
 def classifier():
-    """Return the files of the classifier that reports: one ruler for every seed."""
+    """Return the files of the classifier that reports: one ruler for every seed.
+
+    Nothing where Inception gives the features: then no classifier is trained.
+    """
+    if not reports_by_classifier(CONFIG):
+        return []
     folder = "<results>/classifier/train/<dataset>/seed0"
     return [f"{folder}/config.json", f"{folder}/model.safetensors"]
 

@@ -5,6 +5,7 @@ rule dbnas_supernet:
     input:
         teacher=teacher,
         data=prepared("train"),
+        named=weights_named_by("dbnas.supernet"),
     output:
         config="<results>/dbnas/supernet/{variant}/seed{seed}/config.json",
         weights="<results>/dbnas/supernet/{variant}/seed{seed}/supernet.safetensors",
@@ -67,6 +68,7 @@ rule dbnas_student:
         data=prepared("train"),
         arch=student_arch,
         supernet=student_supernet,
+        named=weights_named_by("dbnas.student"),
     output:
         config="<results>/dbnas/student/{variant}/seed{seed}/config.json",
         weights="<results>/dbnas/student/{variant}/seed{seed}/diffusion_pytorch_model.safetensors",

@@ -31,6 +31,7 @@ rule denoising_student_student:
     input:
         pairs=pair_files(),
         teacher=pairs_teacher,
+        named=weights_named_by("denoising_student.student"),
     output:
         config="<results>/denoising_student/student/{variant}/seed{seed}/config.json",
         weights="<results>/denoising_student/student/{variant}/seed{seed}/diffusion_pytorch_model.safetensors",

@@ -1,9 +1,13 @@
-"""Evaluation: the classifier that reports, reference statistics, one measurement per model and seed."""
+"""Evaluation: the classifier that reports, reference statistics, one measurement per model and seed.
+
+The first two come before any long training: a missing Inception file is told at once.
+"""
 
 
 rule classifier_train:
     input:
         data=prepared("train", "validation"),
+        named=weights_named_by("classifier.train"),
     output:
         config="<results>/classifier/train/<dataset>/seed{seed}/config.json",
         weights="<results>/classifier/train/<dataset>/seed{seed}/model.safetensors",
@@ -13,7 +17,7 @@ rule classifier_train:
         "<logs>/classifier/train/<dataset>/seed{seed}.log",
     benchmark:
         "<logs>/classifier/train/<dataset>/seed{seed}.tsv"
-    priority: 10
+    priority: 85
     conda:
         "../envs/slimgen.yaml"
     threads: 1
@@ -41,7 +45,7 @@ rule evaluation_reference:
         "<logs>/evaluation/reference/<dataset>.log",
     benchmark:
         "<logs>/evaluation/reference/<dataset>.tsv"
-    priority: 10
+    priority: 85
     conda:
         "../envs/slimgen.yaml"
     threads: 1

@@ -4,6 +4,7 @@
 rule teacher_train:
     input:
         data=prepared("train"),
+        named=weights_named_by("teacher.train"),
     output:
         config="<results>/teacher/train/<dataset>/seed{seed}/config.json",
         weights="<results>/teacher/train/<dataset>/seed{seed}/diffusion_pytorch_model.safetensors",

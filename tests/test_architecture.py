@@ -29,7 +29,7 @@ LEVELS = (
     {"__main__"},
 )
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
-# The run of a stage and its random streams: every room may use them.
+# The run of a stage and its random streams: every room from `training`'s level on, and the readers.
 SHARED = {"slimgen.training.job", "slimgen.training.seeding"}
 # Rooms that only read files, and what they may import beside themselves.
 READERS = {
@@ -78,8 +78,10 @@ def top_statements(tree: ast.Module) -> Iterator[ast.AST]:
 def allowed(importer: str, imported: str) -> bool:
     """Tell whether one module of slimgen may import another."""
     a, b = room(importer), room(imported)
-    if a == b or imported in SHARED:
+    if a == b:
         return True
+    if imported in SHARED:
+        return LEVEL.get(a, LEVEL["training"]) >= LEVEL["training"]
     if a == "__main__":
         return True
     if a in READERS:

@@ -37,14 +37,25 @@ def test_dry_run_takes_less_than_five_seconds_of_cpu(dry_run: tuple[str, float])
     assert dry_run[1] < 5
 
 
-def test_jobs_are_those_of_the_plan(dry_run: tuple[str, float]) -> None:
-    config = read_config(ROOT / SMOKE)
-    expected = {
+def jobs_of_plan(config: str) -> set[str]:
+    """Return the jobs of a run of one seed as `planned` names them."""
+    jobs = {
         job.stage.replace(".", "_") + (f" {job.variant}" if is_wild(job.stage) else "")
-        for job in planned_jobs(config)
+        for job in planned_jobs(read_config(ROOT / config))
     }
-    pages = {"render_dbnas", "render_denoising_student", "render_act", "render_summary"}
-    assert planned(dry_run[0]) == expected | pages
+    return jobs | {"render_dbnas", "render_denoising_student", "render_act", "render_summary"}
+
+
+def test_jobs_are_those_of_the_plan(dry_run: tuple[str, float]) -> None:
+    assert planned(dry_run[0]) == jobs_of_plan(SMOKE)
+
+
+def test_no_classifier_where_inception_gives_the_features(fresh: Checkout) -> None:
+    """The papers' CIFAR-10 run: all of its jobs, and what its evaluation reads."""
+    output = fresh.snakemake("all", "-n", "--configfile", "config/cifar10.yaml").stdout
+    assert planned(output) == jobs_of_plan("config/cifar10.yaml")
+    assert "classifier_train" not in planned(output)
+    assert not any("classifier" in path for _, inputs in blocks(output) for path in inputs)
 
 
 def is_wild(stage: str) -> bool:

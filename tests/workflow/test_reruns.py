@@ -138,7 +138,21 @@ def test_changed_bytes_of_an_artefact_rerun_what_reads_it(finished: Checkout) ->
     assert finished.plan() == set()
 
 
-@pytest.mark.parametrize("key", ["cpu_seconds={}", "minutes=3", "track=true"])
+def test_other_bytes_of_named_weights_rerun_what_starts_from_them(fresh: Checkout) -> None:
+    weights = fresh.path / "given" / "model.safetensors"
+    weights.parent.mkdir()
+    weights.write_text("one")
+    (fresh.path / "given.yaml").write_text(
+        "run: given\ndataset: digits\nteacher: {train: {init_from: given}}\n"
+    )
+    model = "results/given/teacher/train/digits/seed0/config.json"
+    fresh.snakemake(model, "--cores", "1", "--configfile", "given.yaml")
+    assert fresh.plan("--configfile", "given.yaml", targets=(model,)) == set()
+    weights.write_text("two")
+    assert fresh.plan("--configfile", "given.yaml", targets=(model,)) == {"teacher_train"}
+
+
+@pytest.mark.parametrize("key", ["cpu_seconds={}", "minutes=3"])
 def test_keys_that_no_stage_reads_rerun_nothing(finished: Checkout, key: str) -> None:
     if key.startswith("cpu"):
         with edited(finished.path / SMOKE, "seeds: 1", "seeds: 1\ncpu_seconds: {a: 1.0}"):

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from slimgen.config.base import StageSettings
-from slimgen.config.paths import check_paths
+from slimgen.config.paths import check_paths, named_weights
 from slimgen.config.run import STAGES, ConfigError, parse_settings, read_config, stage_settings
 from slimgen.data.files import digest, write_json
 from slimgen.tracking.code_digest import code_digest
@@ -132,6 +132,7 @@ def run_stage(argv: list[str]) -> None:
     places = {name: collapse(name, paths) for name, paths in inputs.items()}
     seen = {name: input_digest(paths) for name, paths in inputs.items()}
     complete = settings.model_dump(mode="json", by_alias=True)
+    seen["weights named in the settings"] = input_digest(named_weights(settings))
     identity = {"settings": complete, "inputs": seen, "code": code, "seed": known.seed}
     minutes = known.budget_minutes
     job = Job(

@@ -18,6 +18,7 @@ from slimgen.config.base import (
     Settings,
     Training,
     Variants,
+    check_levels,
     deep_merge,
     difference,
 )
@@ -43,17 +44,7 @@ class Discriminator(Settings):
 
     @model_validator(mode="after")
     def _levels_agree(self) -> Discriminator:
-        if len(self.attention) != len(self.block_out_channels):
-            raise ValueError(
-                f"attention has {len(self.attention)} entries and block_out_channels "
-                f"{len(self.block_out_channels)}; one entry per level is needed"
-            )
-        for channels in self.block_out_channels:
-            if channels % self.norm_num_groups:
-                raise ValueError(
-                    f"block_out_channels {channels} is not a multiple of norm_num_groups "
-                    f"{self.norm_num_groups}"
-                )
+        check_levels(self.block_out_channels, self.attention, self.norm_num_groups)
         return self
 
 

@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from slimgen.config.errors import VariantsError
+
+MODEL_PATHS = ("from_", "init_from", "inception_path", "lpips_path")  # fields that name weights
+PATHS = ("path", *MODEL_PATHS)  # all fields that name a file or folder
 
 
 class Settings(BaseModel):
     """An immutable group of settings; an unknown key is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    @field_validator(*PATHS, check_fields=False)
+    @classmethod
+    def _home_is_written_out(cls, value: str | None) -> str | None:
+        return str(Path(value).expanduser()) if value and value[0] == "~" else value
 
 
 class StageSettings(Settings):
@@ -116,10 +132,9 @@ def difference(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[s
 
 
 class Runtime(Settings):
-    """How a stage computes on its device; `auto` takes what measured fastest there.
+    """How a stage computes on its device.
 
-    On a CPU `auto` means fp32, NCHW, eager; on a GPU bf16, channels_last, compiled
-    (`docs/gpu.md`, reference performance figures in `docs/performance.md`).
+    On a CPU `auto` means fp32, NCHW, eager; on a GPU bf16, channels_last, compiled.
     """
 
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
@@ -184,18 +199,22 @@ class Network(Settings):
 
     @model_validator(mode="after")
     def _levels_agree(self) -> Network:
-        if len(self.attention) != len(self.block_out_channels):
-            raise ValueError(
-                f"attention has {len(self.attention)} entries and block_out_channels "
-                f"{len(self.block_out_channels)}; one entry per level is needed"
-            )
-        for channels in self.block_out_channels:
-            if channels % self.norm_num_groups:
-                raise ValueError(
-                    f"block_out_channels {channels} is not a multiple of norm_num_groups "
-                    f"{self.norm_num_groups}"
-                )
+        check_levels(self.block_out_channels, self.attention, self.norm_num_groups)
         return self
+
+
+def check_levels(widths: Sequence[int], attention: Sequence[bool], groups: int) -> None:
+    """Raise ValueError where the levels of a U-Net or its encoder do not agree."""
+    if len(attention) != len(widths):
+        raise ValueError(
+            f"attention has {len(attention)} entries and block_out_channels "
+            f"{len(widths)}; one entry per level is needed"
+        )
+    for channels in widths:
+        if channels % groups:
+            raise ValueError(
+                f"block_out_channels {channels} is not a multiple of norm_num_groups {groups}"
+            )
 
 
 class NoiseSchedule(Settings):

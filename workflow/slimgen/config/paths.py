@@ -6,23 +6,31 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from slimgen.config.base import Settings, Variants
+from slimgen.config.base import MODEL_PATHS, PATHS, Settings, Variants
 from slimgen.config.errors import ConfigError
 from slimgen.config.run import Config
-
-PATHS = ("path", "from_", "init_from", "inception_path", "lpips_path")
 
 
 def check_paths(config: Config) -> None:
     """Look for every file and folder that the config names.
 
-    Raises ConfigError with one line for each that is missing. `teacher.train.from` may also be a
-    hub id, `owner/name`; what begins with `.`, `/` or `~`, or has another form, is a path.
+    Raises ConfigError with one line for each that is missing, or needed and not named.
+    `teacher.train.from` may also be a hub id, `owner/name`; what begins with `.`, `/` or `~`, or
+    has another form, is a path.
     """
     lines = [
         f"config: {key} = {value!r}: no such file or folder"
         for key, value in named_paths(config, "")
-        if not Path(value).expanduser().exists() and not (key.endswith("from") and is_hub_id(value))
+        if not Path(value).exists() and not (key.endswith("from") and is_hub_id(value))
+    ]
+    rows: dict[str, Any] = {}
+    if config.act is not None:
+        rows = {name: config.act.student.variant(name) for name in config.act.student.variants}
+    lines += [
+        f"config: act.student.variants.{name}.lpips_path: not set; distance 'lpips' needs the "
+        "weights of LPIPS-VGG16 (or set distance: pseudo_huber)"
+        for name, row in rows.items()
+        if row.distance == "lpips" and row.lpips_path is None
     ]
     if lines:
         raise ConfigError("\n".join(lines))
@@ -36,16 +44,31 @@ def is_hub_id(value: str) -> bool:
     return not Path(owner).exists()
 
 
-def named_paths(group: Any, prefix: str) -> Iterator[tuple[str, str]]:
+def named_weights(settings: Settings) -> list[Path]:
+    """Return the files of the finished models and weights that a stage's settings name.
+
+    Their names stand in the settings, their bytes do not: whoever asks whether a job is up to date
+    looks at these files too. A hub id names none.
+    """
+    paths = [Path(value) for _, value in named_paths(settings, "", MODEL_PATHS)]
+    files = [path for path in paths if path.is_file()]
+    for folder in paths:
+        files += [p for p in folder.rglob("*") if p.suffix in (".json", ".safetensors")]
+    return sorted(files)
+
+
+def named_paths(
+    group: Any, prefix: str, names: tuple[str, ...] = PATHS
+) -> Iterator[tuple[str, str]]:
     """Yield key path and value of every path in a group of settings."""
     if isinstance(group, Variants):
         for name in group.variants:
-            yield from named_paths(group.variant(name), f"{prefix}variants.{name}.")
+            yield from named_paths(group.variant(name), f"{prefix}variants.{name}.", names)
     elif isinstance(group, Settings):
         for name, field in type(group).model_fields.items():
             value = getattr(group, name)
             key = f"{prefix}{field.alias or name}"
-            if name in PATHS and isinstance(value, str):
+            if name in names and isinstance(value, str):
                 yield key, value
             else:
-                yield from named_paths(value, f"{key}.")
+                yield from named_paths(value, f"{key}.", names)

@@ -14,10 +14,9 @@ import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from slimgen.config import act, dbnas, denoising_student
-from slimgen.config.base import Settings, StageSettings, Variants
+from slimgen.config.base import Settings, StageSettings
 from slimgen.config.errors import ConfigError, explain
-from slimgen.config.names import SYSTEMS, check_names
-from slimgen.config.names import model_rows as models
+from slimgen.config.names import check_names
 from slimgen.config.shared import ClassifierTrain, DataPrepare, Measure, Reference, TeacherTrain
 
 
@@ -95,7 +94,6 @@ class Config(Settings):
     )
     dataset: str = Field(pattern=r"^[a-z0-9][a-z0-9_]*$", description="A variant of data.prepare.")
     track_code: bool = Field(True, description="Edited code reruns the stages that use it.")
-    track: bool = Field(False, description="`make track` after a successful run.")
     data: Data = Data()
     classifier: Classifier = Classifier()
     teacher: Teacher = Teacher()
@@ -242,19 +240,3 @@ def parse_settings(stage: str, text: str) -> StageSettings:
     except ValidationError as error:
         lines = explain(error, prefix=stage, model=STAGES[stage], data=data)
         raise ConfigError("\n".join(lines)) from None
-
-
-__all__ = [
-    "STAGES",
-    "SYSTEMS",
-    "Config",
-    "ConfigError",
-    "Variants",
-    "explain",
-    "load",
-    "models",
-    "parse_settings",
-    "read_config",
-    "stage_settings",
-    "tracked",
-]

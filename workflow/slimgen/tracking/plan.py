@@ -10,8 +10,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from slimgen.config.names import SYSTEMS
-from slimgen.config.run import Config, models
+from slimgen.config.names import SYSTEMS, model_rows
+from slimgen.config.run import Config, stage_settings
 
 MORE_FILES = {"act": ("cost.json",), "denoising_student": ("interpolation.png",)}
 SHARED = ("data", "classifier", "teacher", "evaluation")
@@ -51,19 +51,24 @@ def stage_module(stage: str) -> str:
     return f"{room}.{stage}"
 
 
+def reports_by_classifier(config: Config) -> bool:
+    """Return whether a classifier that the run trains gives the features, and not Inception."""
+    reference = stage_settings(config, "evaluation.reference", config.dataset)
+    return reference.features == "classifier"  # type: ignore[attr-defined]
+
+
 def planned_jobs(config: Config) -> list[PlannedJob]:
     """Return every job of a run but its pages, in the order in which they can run."""
     dataset = config.dataset
-    jobs = [
-        PlannedJob("data.prepare", dataset),
-        PlannedJob("classifier.train", dataset, 0),
-        PlannedJob("evaluation.reference", dataset),
-    ]
+    jobs = [PlannedJob("data.prepare", dataset)]
+    if reports_by_classifier(config):
+        jobs.append(PlannedJob("classifier.train", dataset, 0))
+    jobs.append(PlannedJob("evaluation.reference", dataset))
     for seed in config.seeds:
         stages = {"teacher.train": [dataset], **_variants(config)}
         jobs += [PlannedJob(stage, name, seed) for stage, names in stages.items() for name in names]
     for seed in config.seeds:
-        for system, rows in models(config).items():
+        for system, rows in model_rows(config).items():
             jobs += [PlannedJob("evaluation.measure", f"{system}/{row}", seed) for row in rows]
     return jobs
 
@@ -93,7 +98,7 @@ def pages(config: Config) -> list[str]:
 
 def page_systems(config: Config, page: str) -> dict[str, list[str]]:
     """Return the systems and rows that a page shows."""
-    rows = models(config)
+    rows = model_rows(config)
     if page == "summary":
         return rows
     return {"teacher": rows["teacher"], page: rows[page]}
