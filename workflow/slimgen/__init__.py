@@ -1,1 +1,1 @@
-"""slimgen: generative models made small and fast in five ways, on equal data and measures."""
+"""slimgen: generative models made small and fast in published ways, on equal data and measures."""

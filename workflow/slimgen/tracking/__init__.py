@@ -1,1 +1,1 @@
-"""What has run: code digests, progress, DVC and provenance; reads only files."""
+"""What runs and what has run: plan, code digests, progress; reads only files."""
