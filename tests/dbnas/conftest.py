@@ -14,6 +14,7 @@ from slimgen.diffusion.saved import save_model
 from slimgen.diffusion.schedule import make_schedule
 from slimgen.networks.unet import make_unet
 from slimgen.training.job import Job
+from slimgen.training.precision import Compute
 
 TINY = {
     "block_out_channels": (8, 16),
@@ -95,3 +96,16 @@ def stop_at(monkeypatch):
         monkeypatch.setattr(loop, "make_rng", make_rng)
 
     return install
+
+
+@pytest.fixture
+def fp16_scales(monkeypatch):
+    """Let every gradient scaler start at 1 and double at each step; return what reads them."""
+    made = []
+
+    def scaler(_compute):
+        made.append(torch.amp.GradScaler("cpu", init_scale=1.0, growth_interval=1))
+        return made[-1]
+
+    monkeypatch.setattr(Compute, "scaler", scaler)
+    return lambda: [scaler.get_scale() for scaler in made]

@@ -93,17 +93,19 @@ def test_only_needed_passes_are_computed(tiny, found, make_job, monkeypatch, cha
         assert line["loss"] == pytest.approx(weighed, rel=1e-5)
 
 
-def test_the_first_step_is_the_joint_loss_on_noised_train_images(tiny, plain_teacher, make_job):
+@pytest.mark.parametrize(("flip", "timesteps"), [(False, "antithetic"), (True, "uniform")])
+def test_the_first_step_is_the_joint_loss_on_noised_train_images(
+    tiny, plain_teacher, make_job, flip, timesteps
+):
     """Both terms worked out again: same weights, images, timesteps and noise, nothing else read."""
     job, n = make_job("first", seed=11), 8
-    settings = StudentSettings(
-        **(BASE | {"search": "base", "beta": "fixed", "batch_size": n, "flip": False})
-    )
+    changes = {"search": "base", "beta": "fixed", "flip": flip, "timesteps": timesteps}
+    settings = StudentSettings(**(BASE | changes | {"batch_size": n}))
     student(settings, job, teacher=plain_teacher, data=tiny.only("train"))
     teacher, rng = load_network(plain_teacher), make_rng(11, 0, "update")
     torch.manual_seed(derive_seed(11, 0, "init"))
     start = UNet2DModel(**unet_config(teacher))
-    x_t, t, v = noised_train_images(tiny, n, seed=11, rng=rng)
+    x_t, t, v = noised_train_images(tiny, settings, seed=11, rng=rng)
     with torch.no_grad():
         losses = distillation_losses(start, teacher_features(teacher, x_t, t), x_t, t)
         l_ori = (start(x_t, t).sample - v).square().mean()
@@ -112,13 +114,21 @@ def test_the_first_step_is_the_joint_loss_on_noised_train_images(tiny, plain_tea
     assert line["l_ori"] == pytest.approx(float(l_ori), rel=1e-4)
 
 
-def noised_train_images(tiny, n, *, seed, rng):
-    """Return x_t, antithetic t and the target v of the first batch, by the formulas."""
+def noised_train_images(tiny, settings, *, seed, rng):
+    """Return x_t, t and the target v of the first batch, by the formulas."""
+    n = settings.batch_size
     with np.load(tiny.data / "train.npz") as file:
         images = torch.from_numpy(file["images"])
     x0 = images[batch_indices(len(images), n, 0, seed)].float() / 127.5 - 1
-    half = torch.randint(1000, (n // 2,), generator=rng)
-    t = torch.cat([half, 999 - half])
+    if settings.flip:
+        mirrored = torch.rand(n, generator=rng) < 0.5
+        assert mirrored.any()
+        x0[mirrored] = x0[mirrored].flip(3)
+    if settings.timesteps == "antithetic":
+        half = torch.randint(1000, (n // 2,), generator=rng)
+        t = torch.cat([half, 999 - half])
+    else:
+        t = torch.randint(1000, (n,), generator=rng)
     eps = torch.randn(x0.shape, generator=rng)
     abar = tiny.process.schedule.alphas_cumprod[t].float()[:, None, None, None]
     a, s = abar.sqrt(), (1 - abar).sqrt()
@@ -152,6 +162,15 @@ def test_resumed_equals_uninterrupted(tiny, found, make_job, stop_at, step):
     with pytest.raises(Stopped):
         run(tiny, found, job)
     assert same(whole, run(tiny, found, make_job("halves")))
+
+
+def test_the_scale_of_fp16_survives_a_restart(tiny, found, make_job, stop_at, fp16_scales):
+    half, job = {"runtime": {"precision": "fp16"}}, make_job("halves")
+    stop_at(job, 3)
+    with pytest.raises(Stopped):
+        run(tiny, found, job, **half)
+    run(tiny, found, make_job("halves"), **half)
+    assert fp16_scales() == [2.0**4, 2.0**STEPS]
 
 
 def test_saved_student_has_the_arch_and_the_teachers_process(tiny, found, make_job):

@@ -60,6 +60,15 @@ def test_resumed_equals_uninterrupted(tiny, make_job, stop_at, changes, step):
     assert f'"step": {step + 1}, "event": "resumed"' in (job.state / "log.jsonl").read_text()
 
 
+def test_the_scales_of_fp16_survive_a_restart(tiny, make_job, stop_at, fp16_scales):
+    half, job = {"runtime": {"precision": "fp16"}}, make_job("halves")
+    stop_at(job, 1)
+    with pytest.raises(Stopped):
+        run(tiny, job, **half)
+    run(tiny, make_job("halves"), **half)
+    assert fp16_scales() == [2.0**2] * 5 + [2.0**STEPS] * 5  # one of each block
+
+
 def test_only_blocks_train_and_only_on_the_path(tiny, make_job):
     job = make_job("frozen")
     trained = run(tiny, job, steps=1)
@@ -84,15 +93,22 @@ def test_only_blocks_train_and_only_on_the_path(tiny, make_job):
         assert {n for n in found if ".convs." in n} == expected
 
 
-def test_the_first_step_is_the_block_loss_on_noised_train_images(tiny, plain_teacher, make_job):
+@pytest.mark.parametrize("flip", [False, True])
+def test_the_first_step_is_the_block_loss_on_noised_train_images(
+    tiny, plain_teacher, make_job, flip
+):
     """Worked out again: same start, path, images, timesteps and noise, nothing else read."""
     job, n = make_job("first", seed=11), 8
-    settings = SupernetSettings(**(BASE | {"batch_size": n, "flip": False, "log_every": 1}))
+    settings = SupernetSettings(**(BASE | {"batch_size": n, "flip": flip, "log_every": 1}))
     supernet(settings, job, teacher=plain_teacher, data=tiny.only("train"))
     teacher, rng = load_network(plain_teacher), make_rng(11, 0, "batch")
     with np.load(tiny.data / "train.npz") as file:
         images = torch.from_numpy(file["images"])
     x0 = images[batch_indices(len(images), n, 0, 11)].float() / 127.5 - 1
+    if flip:
+        mirrored = torch.rand(n, generator=rng) < 0.5
+        assert mirrored.any()
+        x0[mirrored] = x0[mirrored].flip(3)
     half = torch.randint(1000, (n // 2,), generator=rng)
     t = torch.cat([half, 999 - half])
     eps = torch.randn(x0.shape, generator=rng)

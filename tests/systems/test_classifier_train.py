@@ -15,6 +15,7 @@ from slimgen.data.dataset import load_split
 from slimgen.data.files import digest, write_json
 from slimgen.networks.classifier import Classifier, ClassifierShape, load_classifier
 from slimgen.training.job import Job, StageError, Stopped
+from slimgen.training.precision import Compute
 from slimgen.training.seeding import batch_indices, make_rng
 
 
@@ -133,6 +134,29 @@ def test_the_averaged_weights_are_saved(squares, tmp_path):
     kept, moved = (load_classifier(job.out).state_dict() for job in (slow, fast))
     assert all(torch.allclose(kept[name], start[name], atol=1e-6) for name in start)
     assert not any(torch.allclose(moved[name], start[name], atol=1e-5) for name in start)
+
+
+def test_the_scale_of_fp16_survives_a_restart(squares, tmp_path, monkeypatch):
+    """It doubles at every step here, so that a forgotten one would show."""
+    made, job = [], make_job(tmp_path)
+
+    def scaler(_compute):
+        made.append(torch.amp.GradScaler("cpu", init_scale=1.0, growth_interval=1))
+        return made[-1]
+
+    def stopping(*arguments, **keywords):
+        job.signal_name = "SIGTERM"
+        return original(*arguments, **keywords)
+
+    monkeypatch.setattr(Compute, "scaler", scaler)
+    original, half = stage.augment, settings(runtime={"precision": "fp16"})
+    with monkeypatch.context() as patch:
+        patch.setattr(stage, "augment", stopping)
+        with pytest.raises(Stopped):
+            stage.train(half, job, data=squares)
+    job.signal_name = None
+    stage.train(half, job, data=squares)
+    assert [scaler.get_scale() for scaler in made] == [2.0, 2.0**12]
 
 
 def test_seeds_differ_and_repeat(squares, tmp_path):
