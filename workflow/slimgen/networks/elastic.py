@@ -80,11 +80,16 @@ def keep_optional(tensor: torch.Tensor | None, kept: Kept) -> torch.Tensor | Non
     return None if tensor is None else keep(tensor, 0, kept)
 
 
-def own_parameter(tensor: torch.Tensor | None, like: torch.Tensor | None) -> nn.Parameter | None:
-    """Return a copy of `tensor` as a parameter, trainable where `like` is; None for none."""
-    if tensor is None or like is None:
-        return None
-    return nn.Parameter(tensor.detach().clone(), requires_grad=like.requires_grad)
+def set_parameters(
+    layer: nn.Module, like: nn.Module, weight: torch.Tensor | None, bias: torch.Tensor | None
+) -> None:
+    """Give a layer copies of the tensors as weight and bias, trainable where those of `like` are."""
+    for name, tensor in (("weight", weight), ("bias", bias)):
+        parameter = None
+        if tensor is not None:
+            trainable = like.get_parameter(name).requires_grad
+            parameter = nn.Parameter(tensor.detach().clone(), requires_grad=trainable)
+        layer.register_parameter(name, parameter)
 
 
 class ElasticConv2d(nn.Conv2d):
@@ -163,9 +168,10 @@ class ElasticConvTranspose2d(nn.ConvTranspose2d):
             2,
             self.dilation,  # type: ignore[arg-type]
         )
+        padding: Any = self.padding
         return F.conv_transpose2d(
-            x, weight, bias, self.stride, self.padding, extra, groups, self.dilation
-        )  # type: ignore[arg-type]
+            x, weight, bias, self.stride, padding, extra, groups, self.dilation
+        )
 
     def extract(self, inputs: Kept, outputs: Width = None) -> nn.ConvTranspose2d:
         """Return the ordinary layer of the kept channels (copied weights)."""

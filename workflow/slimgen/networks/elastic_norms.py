@@ -16,13 +16,13 @@ from torch.nn import functional as F
 from slimgen.networks.elastic import (
     Kept,
     Width,
-    keep_optional,
-    own_parameter,
     keep,
+    keep_optional,
     kept_channels,
     per_group,
     put,
     resolve,
+    set_parameters,
 )
 
 
@@ -40,8 +40,8 @@ class ElasticInstanceNorm2d(nn.InstanceNorm2d):
         layer = nn.InstanceNorm2d(
             kept_channels(inputs), eps=self.eps, affine=self.affine, device="meta"
         )
-        layer.weight = own_parameter(keep_optional(self.weight, inputs), self.weight)  # type: ignore[assignment]
-        layer.bias = own_parameter(keep_optional(self.bias, inputs), self.bias)  # type: ignore[assignment]
+        weight, bias = (keep_optional(t, inputs) for t in (self.weight, self.bias))
+        set_parameters(layer, self, weight, bias)
         return layer.train(self.training)
 
 
@@ -67,8 +67,8 @@ class ElasticGroupNorm(nn.GroupNorm):
             affine=self.affine,
             device="meta",
         )
-        layer.weight = own_parameter(keep_optional(self.weight, inputs), self.weight)  # type: ignore[assignment]
-        layer.bias = own_parameter(keep_optional(self.bias, inputs), self.bias)  # type: ignore[assignment]
+        weight, bias = (keep_optional(t, inputs) for t in (self.weight, self.bias))
+        set_parameters(layer, self, weight, bias)
         return layer.train(self.training)
 
 
@@ -104,8 +104,8 @@ class ElasticBatchNorm2d(nn.BatchNorm2d):
             self.track_running_stats,
             device="meta",
         )
-        layer.weight = own_parameter(keep_optional(self.weight, inputs), self.weight)  # type: ignore[assignment]
-        layer.bias = own_parameter(keep_optional(self.bias, inputs), self.bias)  # type: ignore[assignment]
+        weight, bias = (keep_optional(t, inputs) for t in (self.weight, self.bias))
+        set_parameters(layer, self, weight, bias)
         for name in ("running_mean", "running_var"):
             values = getattr(self, name)
             setattr(layer, name, None if values is None else keep(values, 0, inputs).clone())

@@ -37,7 +37,7 @@ class SpadeShape:
     out_channels: int = 3
     widths: tuple[int, ...] = (64,) * 8
     mobile: bool = False
-    upsamplings: Literal[4, 5, 6] = 5
+    upsamplings: Literal[3, 4, 5, 6] = 5
     norm: Literal["batch", "instance"] = "batch"
 
     def with_widths(self, widths: Sequence[int]) -> SpadeShape:
@@ -72,7 +72,14 @@ class SpadeBlock(nn.Module):
     """A residual block of SPADE layers; `shortcut` gives the skip a 1x1 conv of its own."""
 
     def __init__(
-        self, inputs: int, inner: int, outputs: int, *, hidden: int, shortcut: bool, shape: SpadeShape
+        self,
+        inputs: int,
+        inner: int,
+        outputs: int,
+        *,
+        hidden: int,
+        shortcut: bool,
+        shape: SpadeShape,
     ) -> None:
         super().__init__()
         self.conv_0 = nn.Conv2d(inputs, inner, 3, padding=1)
@@ -95,7 +102,9 @@ class SpadeGenerator(nn.Module):
     """Label maps (n, s, h, w), one-hot, to images (n, out, h, w) in [-1, 1].
 
     Both sides are multiples of 2^upsamplings: of five, one follows head_0 and one precedes each
-    up_i; with six, another stands between the middle blocks; with four, none follows head_0.
+    up_i; with six, another stands between the middle blocks; with four, none follows head_0; with
+    three, none precedes up_0 either. Where one pixel is left at the lowest resolution, there is
+    nothing for an InstanceNorm (of the mobile generator, say) to normalise, which is refused.
     Raises ValueError for a shape or a label map that does not fit.
     """
 
@@ -133,16 +142,24 @@ class SpadeGenerator(nn.Module):
                 f"label maps of {height}x{width} pixels: with {self.shape.upsamplings} "
                 f"upsamplings both sides must be multiples of {step}"
             )
+        if height * width == step**2 and (self.shape.mobile or self.shape.norm == "instance"):
+            raise ValueError(
+                f"label maps of {height}x{width} pixels: {self.shape.upsamplings} upsamplings "
+                "leave one pixel, which InstanceNorm cannot normalise: use fewer upsamplings"
+            )
         x = F.interpolate(seg, size=(height // step, width // step), mode="nearest")
-        x = self.head_0(self.fc(x), seg)
+        blocks = {name: self.get_submodule(name) for name in ENTRIES[1:]}
+        x = blocks["head_0"](self.fc(x), seg)
         if self.shape.upsamplings >= 5:
             x = _double(x)
-        x = self.G_middle_0(x, seg)
+        x = blocks["G_middle_0"](x, seg)
         if self.shape.upsamplings == 6:
             x = _double(x)
-        x = self.G_middle_1(x, seg)
+        x = blocks["G_middle_1"](x, seg)
         for name in ENTRIES[4:]:
-            x = self.get_submodule(name)(_double(x), seg)
+            if name != "up_0" or self.shape.upsamplings >= 4:
+                x = _double(x)
+            x = blocks[name](x, seg)
         return torch.tanh(self.conv_img(F.leaky_relu(x, 0.2)))
 
 
@@ -156,7 +173,9 @@ def elastic_entries() -> dict[str, list[str]]:
     for name in ENTRIES[1:]:
         norms = ("norm_0", "norm_1", "norm_s") if name.startswith("up") else ("norm_0", "norm_1")
         hidden = [f"{name}.{norm}.mlp_shared.0" for norm in norms]
-        outputs = [f"{name}.conv_0", f"{name}.conv_1"] if name.startswith("up") else [f"{name}.conv_0"]
+        outputs = (
+            [f"{name}.conv_0", f"{name}.conv_1"] if name.startswith("up") else [f"{name}.conv_0"]
+        )
         entries[name] = outputs + hidden
     return entries
 
