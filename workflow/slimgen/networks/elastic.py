@@ -83,7 +83,7 @@ def keep_optional(tensor: torch.Tensor | None, kept: Kept) -> torch.Tensor | Non
 def set_parameters(
     layer: nn.Module, like: nn.Module, weight: torch.Tensor | None, bias: torch.Tensor | None
 ) -> None:
-    """Give a layer copies of the tensors as weight and bias, trainable where those of `like` are."""
+    """Give a layer copies of weight and bias as parameters, trainable where those of `like` are."""
     for name, tensor in (("weight", weight), ("bias", bias)):
         parameter = None
         if tensor is not None:
@@ -129,10 +129,7 @@ class ElasticConv2d(nn.Conv2d):
             self.padding_mode,
             device="meta",
         )
-        layer.weight, layer.bias = (
-            own_parameter(weight, self.weight),
-            own_parameter(bias, self.bias),
-        )  # type: ignore[assignment]
+        set_parameters(layer, self, weight, bias)
         return layer.train(self.training)
 
 
@@ -188,10 +185,7 @@ class ElasticConvTranspose2d(nn.ConvTranspose2d):
             self.dilation,  # type: ignore[arg-type]
             device="meta",
         )
-        layer.weight, layer.bias = (
-            own_parameter(weight, self.weight),
-            own_parameter(bias, self.bias),
-        )  # type: ignore[assignment]
+        set_parameters(layer, self, weight, bias)
         return layer.train(self.training)
 
 
@@ -228,8 +222,5 @@ class ElasticLinear(nn.Linear):
         """Return the ordinary layer of the kept features (copied weights)."""
         weight, bias = self.select(inputs, outputs)
         layer = nn.Linear(weight.shape[1], weight.shape[0], bias is not None, device="meta")
-        layer.weight, layer.bias = (
-            own_parameter(weight, self.weight),
-            own_parameter(bias, self.bias),
-        )  # type: ignore[assignment]
+        set_parameters(layer, self, weight, bias)
         return layer.train(self.training)
