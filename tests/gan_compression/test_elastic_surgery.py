@@ -112,7 +112,9 @@ def test_widths_that_are_not_allowed() -> None:
         supernet(x, (4, 4, 4))
     with pytest.raises(ValueError, match="width 28 of trunk: it lies between 1 and 24"):
         supernet(x, (4, 28, 4, 4))
-    with pytest.raises(ValueError, match="width 6 of up makes 6 channels at up: .* multiples of 4"):
+    with pytest.raises(
+        ValueError, match=r"width 6 of up makes 6 channels at up: .* multiples of 4"
+    ):
         extract(supernet, (4, 4, 4, 6))
 
 
@@ -155,9 +157,7 @@ def test_distillation_from_the_teacher_to_a_supernet() -> None:
     torch.manual_seed(2)
     x = torch.randn(2, 1, 8, 8)
     teacher = BlocksUNet().eval()
-    supernet = make_elastic(
-        BlocksUNet(), (x,), BLOCKS_UNET, taps=("middle", "decode.norm1")
-    )
+    supernet = make_elastic(BlocksUNet(), (x,), BLOCKS_UNET, taps=("middle", "decode.norm1"))
     paths = ("middle", "decode.norm1")
     channels = tap_channels(teacher, paths, x)
     assert channels == {"middle": 24, "decode.norm1": 24}

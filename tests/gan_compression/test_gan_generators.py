@@ -70,9 +70,7 @@ def test_golden_true_count() -> None:
 def test_golden_released_subnets(name: str, params: float, macs: float) -> None:
     widths = resnet.widths_of(published_widths("resnet", name))
     first = name == "edges2shoes/legacy"  # built by the legacy generator class
-    count, found = resnet_counts(
-        ResnetShape(widths=widths, separable=MOBILE, first_of_third=first)
-    )
+    count, found = resnet_counts(ResnetShape(widths=widths, separable=MOBILE, first_of_third=first))
     assert round(count / 1e6, 3) == params
     assert round(found.torchprofile / 1e9, 3) == macs
 
