@@ -111,17 +111,16 @@ def test_initial_weights() -> None:
 
 def test_products_outside_of_layers_that_depend_on_the_widths() -> None:
     class Mixing(nn.Module):
-        """Every pixel attends to all others; only the values are narrowed."""
+        """Pixels are mixed by a matrix of its own."""
 
         def __init__(self) -> None:
             super().__init__()
-            self.query, self.value = nn.Conv2d(1, 4, 1), nn.Conv2d(1, 8, 1)
-            self.out = nn.Conv2d(8, 1, 1)
+            self.value, self.out = nn.Conv2d(1, 8, 1), nn.Conv2d(8, 1, 1)
+            self.mix = nn.Parameter(torch.randn(16, 16))
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            query, value = self.query(x).flatten(2), self.value(x).flatten(2)
-            attention = torch.bmm(query.transpose(1, 2), query).softmax(-1)
-            return self.out(torch.bmm(value, attention).unflatten(2, x.shape[2:]))
+            mixed = torch.matmul(self.value(x).flatten(2), self.mix)
+            return self.out(mixed.unflatten(2, x.shape[2:]))
 
     x = torch.randn(1, 1, 4, 4)
     supernet = make_elastic(Mixing(), (x,), {"value": ["value"]})

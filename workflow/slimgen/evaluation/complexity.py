@@ -117,7 +117,7 @@ def count_params(module: nn.Module) -> int:
 
 
 @torch.no_grad()
-def count_macs(module: nn.Module, *inputs: torch.Tensor) -> Macs:
+def count_macs(module: nn.Module, *inputs: Any) -> Macs:
     """Return the multiply-adds of `module(*inputs)`; per image where the inputs hold one."""
     training = module.training
     module.eval()
