@@ -48,12 +48,12 @@ def test_loss_is_the_sum_of_mean_squared_errors_through_the_adapters() -> None:
     student = {"a": torch.randn(2, 2, 4, 4), "b": torch.randn(2, 3, 2, 2)}
     teacher = {"u": torch.randn(2, 4, 4, 4), "v": torch.randn(2, 1, 2, 2, requires_grad=True)}
     loss = distillation_loss(adapters, student, teacher)
-    expected = 0.0
+    expected = torch.tensor(0.0)
     for conv, s, t in zip(adapters.convs, student.values(), teacher.values(), strict=True):
         mapped = torch.einsum("oi,nihw->nohw", conv.weight[:, :, 0, 0], s)
         mapped = mapped + conv.bias[:, None, None]
         expected = expected + ((mapped - t) ** 2).mean()
-    assert float(loss) == pytest.approx(float(expected), rel=1e-5)
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
     loss.backward()
     assert teacher["v"].grad is None
     assert adapters.convs[0].weight.grad.abs().min() > 0

@@ -164,11 +164,10 @@ def test_resnet_supernet_equals_its_subnets(shape: ResnetShape) -> None:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("norm", ["batch", "instance"])
-@pytest.mark.parametrize("mobile", [True, False])
+@pytest.mark.parametrize(("norm", "mobile"), [("batch", False), ("instance", True)])
 def test_spade_supernet_equals_its_subnets(norm: str, mobile: bool) -> None:
     rng = random.Random(1)
-    shape = SpadeShape(4, 1, (8,) * 8, mobile=mobile, upsamplings=3, norm=norm)
+    shape = SpadeShape(4, 1, (4,) * 8, mobile=mobile, upsamplings=3, norm=norm)
     seg = torch.eye(4)[torch.randint(4, (2, 16, 16))].permute(0, 3, 1, 2)
     network = SpadeGenerator(shape).eval()
     whole = network(seg)
@@ -176,7 +175,7 @@ def test_spade_supernet_equals_its_subnets(norm: str, mobile: bool) -> None:
         network, (seg,), spade.elastic_entries(), full=spade.full_widths(shape), taps=spade.TAPS
     )
     assert torch.equal(supernet(seg, shape.widths), whole)
-    for _ in range(2):
+    for _ in range(3):
         widths = random_widths(shape.widths, rng)
         small = extract(supernet, widths)
         assert torch.equal(supernet(seg, widths), small(seg))

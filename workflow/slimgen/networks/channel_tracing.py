@@ -19,6 +19,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -53,7 +54,8 @@ def channel_dim(module: nn.Module | None) -> int:
 
 def nan_channels(x: torch.Tensor, dim: int) -> Mask:
     """Return which channels of x hold a NaN."""
-    return x.isnan().transpose(0, dim).flatten(1).any(1) if x.dim() > 1 else x.isnan()
+    others = [i for i in range(x.dim()) if i != dim % x.dim()]
+    return x.isnan().any(others) if others else x.isnan()
 
 
 def with_nan(x: torch.Tensor, dim: int, mask: Mask) -> torch.Tensor:
@@ -77,7 +79,7 @@ class Prober:
     _seen: dict[Point, Mask] = field(default_factory=dict)
     _source: tuple[str, Mask] | None = None
 
-    @property
+    @cached_property
     def layers(self) -> dict[str, nn.Module]:
         """Return path -> layer of all layers of the network."""
         return {path: module for path, module in self.network.named_modules() if is_layer(module)}
@@ -138,7 +140,7 @@ class Prober:
             self._run(inputs)
         finally:
             self._source = None
-        return {point: found for point, found in self._seen.items() if found.any()}
+        return self._seen
 
     @torch.no_grad()
     def _run(self, inputs: tuple[torch.Tensor, ...]) -> None:
@@ -148,10 +150,14 @@ class Prober:
         for i, tensor in enumerate(tensors):
             self._see(("result", "", i), tensor, 1)
 
-    def _see(self, point: Point, x: torch.Tensor, dim: int) -> Mask:
+    def _see(self, point: Point, x: torch.Tensor, dim: int) -> Mask | None:
+        """Note which channels are NaN and return them; None where none is."""
         self.sizes[point[:2]] = x.shape[dim]
-        self._seen[point] = nan_channels(x, dim)
-        return self._seen[point]
+        mask = nan_channels(x, dim)
+        if not mask.any():
+            return None
+        self._seen[point] = mask
+        return mask
 
     def _layer(self, path: str, layer: nn.Module, forward: Any) -> Any:
         dim = channel_dim(layer)
@@ -162,7 +168,7 @@ class Prober:
             outputs = self.recorded.setdefault(path, [])
             if self._source is None:
                 outputs.append(forward(x, *args, **kwargs).clone())
-            if hands_on(layer):
+            if hands_on(layer) and seen is not None:
                 return with_nan(outputs[call], dim, seen)
             if self._source is not None and self._source[0] == path:
                 return with_nan(outputs[call], dim, self._source[1])
