@@ -97,3 +97,17 @@ def test_products_that_cannot_be_seen_are_refused():
     x = torch.zeros(1, 4, 8)
     with pytest.raises(ValueError, match="cannot be counted"):
         count_macs(layer, x, x, x)
+
+
+def test_the_torchprofile_rule_counts_transposed_convs_on_outputs_and_instance_norms():
+    network = nn.Sequential(
+        nn.ConvTranspose2d(6, 4, 3, stride=2, padding=1, output_padding=1, groups=2),
+        nn.InstanceNorm2d(4),
+        nn.BatchNorm2d(4),
+        nn.Conv2d(4, 5, 3),
+    )
+    macs = count_macs(network, torch.zeros(1, 6, 5, 5))
+    conv = 5 * 8 * 8 * 4 * 9
+    assert macs.total == 6 * 5 * 5 * 2 * 9 + conv
+    assert macs.torchprofile == 4 * 10 * 10 * 3 * 9 + 4 * 10 * 10 + conv
+    assert macs.total == torch_macs(network, torch.zeros(1, 6, 5, 5))

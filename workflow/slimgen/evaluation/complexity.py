@@ -1,5 +1,9 @@
 """Parameters and multiply-adds of one forward pass, counted where the products are called.
 
+GAN Compression's tables count otherwise (the rule of its tool, torchprofile): a transposed
+convolution as if every output summed over the whole kernel, which over-counts it by stride^2, and
+one for every output of an instance norm. `Macs.torchprofile` is that number.
+
 Counting at `F.conv2d`, `F.linear`, `F.scaled_dot_product_attention` and the matrix products, and
 not at module classes, also covers layers that slice their weights and attention written by hand.
 """
@@ -23,11 +27,18 @@ class Macs:
 
     conv_linear: int = 0
     attention: int = 0
+    transposed_excess: int = 0  # no products: what the torchprofile rule adds
+    instance_norm: int = 0
 
     @property
     def total(self) -> int:
         """Return all of them."""
         return self.conv_linear + self.attention
+
+    @property
+    def torchprofile(self) -> int:
+        """Return the count by the rule of the GAN Compression paper's tool."""
+        return self.total + self.transposed_excess + self.instance_norm
 
 
 CONVOLUTIONS = {torch.conv1d, torch.conv2d, torch.conv3d}
@@ -42,6 +53,7 @@ PRODUCTS = {
     torch.Tensor.__matmul__,
 }
 BIASED_PRODUCTS = {torch.baddbmm, torch.addmm, torch.Tensor.baddbmm, torch.Tensor.addmm}
+INSTANCE_NORMS = {F.instance_norm, torch.instance_norm}
 OPAQUE = {F.multi_head_attention_forward, torch.einsum, torch._native_multi_head_attention}
 
 
@@ -72,7 +84,13 @@ class MacCounter(TorchFunctionMode):
             self.macs.conv_linear += result.numel() * math.prod(weight.shape[1:])
         elif func in TRANSPOSED:  # every input spreads over (c_out / groups, *kernel)
             x, weight = _argument(args, kwargs, 0, "input"), _argument(args, kwargs, 1, "weight")
-            self.macs.conv_linear += x.numel() * math.prod(weight.shape[1:])
+            count = x.numel() * math.prod(weight.shape[1:])
+            self.macs.conv_linear += count
+            groups = result.shape[1 - weight.dim()] // weight.shape[1]
+            per_output = weight.shape[0] // groups * math.prod(weight.shape[2:])
+            self.macs.transposed_excess += result.numel() * per_output - count
+        elif func in INSTANCE_NORMS:
+            self.macs.instance_norm += result.numel()
         elif func is F.linear:
             weight = _argument(args, kwargs, 1, "weight")
             self.macs.conv_linear += result.numel() * weight.shape[1]
@@ -99,7 +117,7 @@ def count_params(module: nn.Module) -> int:
 
 
 @torch.no_grad()
-def count_macs(module: nn.Module, *inputs: torch.Tensor) -> Macs:
+def count_macs(module: nn.Module, *inputs: Any) -> Macs:
     """Return the multiply-adds of `module(*inputs)`; per image where the inputs hold one."""
     training = module.training
     module.eval()
