@@ -99,7 +99,7 @@ def faults(changes: dict[str, Any]) -> list[str]:
         ),
         (
             {"tables": {"act": ["nope"]}},
-            "config: tables.act = 'nope': no such name; it can be teacher, act, ct, act-noaug",
+            "config: tables.act = 'nope': no such name; it can be act, ct, act-noaug",
         ),
         (
             {"evaluation": {"measure": {"variants": {"act/nope": {}}}}},

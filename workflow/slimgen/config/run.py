@@ -17,6 +17,7 @@ from slimgen.config import act, dbnas, denoising_student
 from slimgen.config.base import Settings, StageSettings
 from slimgen.config.errors import ConfigError, explain
 from slimgen.config.names import check_names
+from slimgen.config.samplers import check_samplers
 from slimgen.config.shared import ClassifierTrain, DataPrepare, Measure, Reference, TeacherTrain
 
 
@@ -147,6 +148,7 @@ class Config(Settings):
     @model_validator(mode="after")
     def _names_exist(self) -> Config:
         check_names(self)
+        check_samplers(self)
         return self
 
 

@@ -1,8 +1,6 @@
-"""Losses: the denoising loss of DDPM (Ho et al. 2020, eq. 14) and distances between images."""
+"""The denoising loss of DDPM (Ho et al. 2020, eq. 14) and the pseudo-Huber distance."""
 
 from __future__ import annotations
-
-from typing import Literal
 
 import torch
 from torch import nn
@@ -10,8 +8,6 @@ from torch.nn import functional as F
 
 from slimgen.diffusion.prediction import Prediction, training_target
 from slimgen.diffusion.schedule import Schedule
-
-Distance = Literal["l1", "l2", "pseudo_huber"]
 
 
 def denoising_loss(
@@ -43,14 +39,3 @@ def pseudo_huber(
     if c is None:
         c = 0.00054 * difference.shape[1] ** 0.5
     return (difference.square().sum(1) + c**2).sqrt() - c
-
-
-def distance(output: torch.Tensor, target: torch.Tensor, kind: Distance) -> torch.Tensor:
-    """Return the distance of each pair of images, (n,).
-
-    l1 and l2 are the mean absolute and mean squared difference over an image's values.
-    """
-    if kind == "pseudo_huber":
-        return pseudo_huber(output, target)
-    difference = (output - target).flatten(1)
-    return difference.abs().mean(1) if kind == "l1" else difference.square().mean(1)

@@ -29,21 +29,6 @@ def to_x0(
     return output
 
 
-def to_eps(
-    output: torch.Tensor,
-    x_t: torch.Tensor,
-    a: torch.Tensor,
-    s: torch.Tensor,
-    prediction: Prediction,
-) -> torch.Tensor:
-    """Return eps from the network's output."""
-    if prediction == "eps":
-        return output
-    if prediction == "v":
-        return s * x_t + a * output
-    return (x_t - a * output) / s
-
-
 def training_target(
     x0: torch.Tensor, eps: torch.Tensor, a: torch.Tensor, s: torch.Tensor, prediction: Prediction
 ) -> torch.Tensor:

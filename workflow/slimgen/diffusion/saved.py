@@ -29,8 +29,6 @@ from slimgen.diffusion.prediction import DIFFUSERS_NAMES
 from slimgen.diffusion.schedule import Schedule
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
-FILES = ("config.json", WEIGHTS, "process.json")  # every model of this project
-DIFFUSION_FILES = (*FILES, "scheduler_config.json")  # those with a noise schedule
 
 SCHEDULERS = (
     "DDPMScheduler",
