@@ -60,6 +60,6 @@ def _check(path: str, samplers: tuple[str, ...], spacing: str, schedule: NoiseSc
             if signal >= MAX_FIRST_SIGNAL:
                 raise WrongNameError(
                     f"{path}.sampling.spacing = 'quad_0.8': it starts at timestep {4 * T // 5}, "
-                    f"where sqrt(alphas_cumprod) is {signal:.3f} on betas: {schedule.betas}; it must "
-                    f"be below {MAX_FIRST_SIGNAL}: use uniform"
+                    f"where sqrt(alphas_cumprod) is {signal:.3f} on betas: {schedule.betas}; it "
+                    f"must be below {MAX_FIRST_SIGNAL}: use uniform"
                 )
