@@ -98,7 +98,9 @@ class Reset(Settings):
     enabled: bool = True
     window: int = Field(500, ge=2, description="Losses looked at, of G and of D.")
     threshold: float = Field(1e-3, gt=0)
-    statistic: Literal["std", "variance"] = Field("std", description="`std` paper, `variance` code.")
+    statistic: Literal["std", "variance"] = Field(
+        "std", description="`std` paper, `variance` code."
+    )
 
 
 class SearchSettings(Presets):
