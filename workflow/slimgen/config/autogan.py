@@ -10,6 +10,7 @@ and, from the second cell on, one integer for all skips of the cell (the code of
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -27,7 +28,7 @@ from slimgen.config.base import (
 Preset = Literal["paper", "code"]
 Published = Literal["A", "B", "C", "E2GAN"]
 SkipSource = Literal["conv", "sum"]
-SKIP_SOURCE = Field(
+SKIP_SOURCE: Any = Field(
     "conv",
     description="What later cells receive of a cell: its first conv's output (`conv`, the paper's "
     "figure), or that plus the cell's own skips (`sum`, the released code and its numbers).",
@@ -38,6 +39,12 @@ GAN_OPTIMIZER = Optimizer(lr=2e-4, betas=(0.0, 0.9))
 def token_sizes(cell: int) -> tuple[int, ...]:
     """Return how many values each integer of cell `cell` (from 0) can take."""
     return (2, 3, 3, 2) if cell == 0 else (2, 3, 3, 2, 2**cell)
+
+
+@cache
+def code_sizes(cells: int) -> tuple[int, ...]:
+    """Return how many values each integer of an architecture of `cells` cells can take."""
+    return tuple(size for cell in range(cells) for size in token_sizes(cell))
 
 
 def check_code(code: Sequence[int]) -> int:
@@ -51,8 +58,7 @@ def check_code(code: Sequence[int]) -> int:
             f"an architecture of {len(code)} integers: n cells have 5 n - 1 of them "
             "(4, 9, 14 for 1, 2, 3 cells)"
         )
-    sizes = [size for cell in range(cells) for size in token_sizes(cell)]
-    for position, (value, size) in enumerate(zip(code, sizes, strict=True)):
+    for position, (value, size) in enumerate(zip(code, code_sizes(cells), strict=True)):
         if not 0 <= value < size:
             raise ValueError(
                 f"an architecture's integer {position + 1} is {value}; it can be 0 to {size - 1}"
@@ -77,7 +83,7 @@ class Presets(Training):
 
     def changes(self) -> dict[str, Any]:
         """Return the preset, and what differs from its defaults."""
-        preset = type(self)(preset=self.preset).model_dump(mode="json")
+        preset = type(self).model_validate({"preset": self.preset}).model_dump(mode="json")
         label = {"preset": self.preset} if self.preset != "paper" else {}
         return label | difference(self.model_dump(mode="json"), preset)
 

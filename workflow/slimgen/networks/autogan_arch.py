@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache, cached_property
+from itertools import islice
 from typing import Any, Literal, get_args
 
 from slimgen.config.autogan import check_code, token_sizes
@@ -42,7 +44,7 @@ class Cell:
             if value not in allowed:
                 raise ValueError(f"{name} {value!r}: it can be {', '.join(allowed)}")
 
-    @property
+    @cached_property
     def code(self) -> tuple[int, ...]:
         """Return the cell's integers."""
         head = (
@@ -66,6 +68,15 @@ class Cell:
         }
 
 
+@cache
+def read_cell(index: int, code: tuple[int, ...]) -> Cell:
+    """Return cell number `index` of its integers, which are in range."""
+    conv, norm, up, shortcut, *skips = code
+    bits = f"{skips[0]:0{index}b}" if skips else ""
+    connections = tuple(bit == "1" for bit in bits)
+    return Cell(CONVS[conv], NORMS[norm], UPS[up], bool(shortcut), connections)
+
+
 @dataclass(frozen=True)
 class Arch:
     """A generator's cells, first to last; fewer than a space has is a partial architecture."""
@@ -85,21 +96,9 @@ class Arch:
 
         Raises ValueError for another length, or an integer out of range.
         """
-        cells, at = [], 0
-        for index in range(check_code(code)):
-            conv, norm, up, shortcut, *skips = code[at : at + len(token_sizes(index))]
-            bits = f"{skips[0]:0{index}b}" if skips else ""
-            cells.append(
-                Cell(
-                    CONVS[conv],
-                    NORMS[norm],
-                    UPS[up],
-                    bool(shortcut),
-                    tuple(bit == "1" for bit in bits),
-                )
-            )
-            at += len(token_sizes(index))
-        return cls(tuple(cells))
+        count, values = check_code(code), iter(code)
+        pieces = (tuple(islice(values, len(token_sizes(index)))) for index in range(count))
+        return cls(tuple(read_cell(index, piece) for index, piece in enumerate(pieces)))
 
     @property
     def code(self) -> tuple[int, ...]:

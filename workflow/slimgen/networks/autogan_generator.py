@@ -115,7 +115,7 @@ class GeneratorCell(nn.Module):
         """Return what later cells receive and what the next one continues, (n, c, 2 h, 2 w)."""
         h = feature = self.first[cell.conv](x, cell, doublings=1)
         for i in (i for i, skip in enumerate(cell.skips) if skip):
-            chain = self.skip_deconvs[str(self.index - i)] if cell.up == "deconv" else ()
+            chain: Any = self.skip_deconvs[str(self.index - i)] if cell.up == "deconv" else ()
             resized = enlarge(features[i], cell.up, doublings=self.index - i, deconvs=chain)
             h = h + self.skips[str(i)](resized)  # never in place: h_i may be needed as it was
         out = self.second[cell.conv](h, cell, doublings=0)
@@ -178,7 +178,7 @@ class SharedGenerator(nn.Module):
         return synthesise(self, z, arch)
 
 
-class AutoGanGenerator(ModelMixin, ConfigMixin):
+class AutoGanGenerator(ModelMixin, ConfigMixin):  # type: ignore[misc]
     """One architecture alone: z (n, z_dim) to images (n, channels, s, s) in [-1, 1].
 
     `code` are the integers of the architecture; config.json holds them and all else.
@@ -196,7 +196,8 @@ class AutoGanGenerator(ModelMixin, ConfigMixin):
     ) -> None:
         super().__init__()
         self.arch = Arch.from_code(code)
-        self.bottom_width, self.skip_source, cells = bottom_width, skip_source, len(self.arch)
+        self.bottom_width, self.z_dim, self.channels = bottom_width, z_dim, channels
+        self.skip_source, cells = skip_source, len(self.arch)
         self.linear = nn.Linear(z_dim, bottom_width**2 * width)
         self.cells = nn.ModuleList(
             GeneratorCell(width, index=i, cells=cells, only=cell)
@@ -209,7 +210,7 @@ class AutoGanGenerator(ModelMixin, ConfigMixin):
     def shape(self) -> tuple[int, int, int]:
         """Return (channels, height, width) of its images."""
         size = self.bottom_width * 2 ** len(self.arch)
-        return int(self.config.channels), size, size
+        return self.channels, size, size
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
         """Return the images of z."""

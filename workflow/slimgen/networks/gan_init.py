@@ -6,7 +6,7 @@ from torch import nn
 
 
 def init_weights(network: nn.Module) -> None:
-    """Draw convolutions from Xavier's uniform distribution and scales of batch norms from N(1, .02).
+    """Draw convolutions from Xavier's uniform law, scales of batch norms from N(1, 0.02^2).
 
     Linear layers, transposed convolutions and biases keep torch's own initial values.
     """

@@ -1,7 +1,7 @@
 """AutoGAN's discriminator: residual blocks as in SN-GAN that grow in number with the generator.
 
-Spectral norm (Miyato et al. 2018, one power iteration a pass) is on every layer. Stage s, which sees
-the images of s + 1 cells, uses the first s + 1 blocks and the last one; only the first two blocks
+Spectral norm (Miyato et al. 2018, one power iteration a pass) is on every layer. Stage s, which
+sees the images of s + 1 cells, uses the first s + 1 blocks and the last one; only the first two
 halve the image. Then ReLU, a sum over all pixels, and one linear layer without bias.
 """
 

@@ -9,7 +9,6 @@ one batch, so spectral norm takes one power iteration per update of D.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import nn
@@ -48,8 +47,8 @@ class Player:
 
     def state(self, name: str) -> dict[str, Stateful]:
         """Return everything that changes."""
-        parts = {"": self.network, "_optimizer": self.optimizer, "_scaler": self.scaler}
-        return {name + part: item for part, item in parts.items() if item is not None}
+        state: dict[str, Stateful] = {name: self.network, f"{name}_optimizer": self.optimizer}
+        return state if self.scaler is None else state | {f"{name}_scaler": self.scaler}
 
 
 def shrink(x: torch.Tensor, size: int) -> torch.Tensor:
@@ -84,7 +83,7 @@ class Gan:
 
     def update(
         self, step: int, *, steps: int, stage: int, size: int, choose: Choose
-    ) -> tuple[list[float | torch.Tensor], float | torch.Tensor]:
+    ) -> tuple[list[torch.Tensor], torch.Tensor]:
         """Train D n_critic times and G once on images of `size`; return D's losses and G's.
 
         Args:
@@ -93,12 +92,13 @@ class Gan:
             size: width of the images; real ones are shrunk to it.
             choose: gives the generator that an update of D looks at; G's own uses the first.
         """
-        losses, loss_g, n = list[Any](), 0.0, self.settings.n_critic
-        for number in range(step * n, (step + 1) * n):
+        n = self.settings.n_critic
+        first = choose(step * n)
+        losses = [self._train_discriminator(step * n, n * steps, first, stage, size)]
+        loss_g = self._train_generator(step, steps, first, stage)
+        for number in range(step * n + 1, (step + 1) * n):
             generate = choose(number)
             losses.append(self._train_discriminator(number, n * steps, generate, stage, size))
-            if number == step * n:
-                loss_g = self._train_generator(step, steps, generate, stage)
         return losses, loss_g
 
     def _train_discriminator(

@@ -70,8 +70,7 @@ class Judge:
 
     def noise(self, generator: AutoGanGenerator, rng: torch.Generator, count: int) -> torch.Tensor:
         """Return z (count, z_dim)."""
-        shape = (count, int(generator.config.z_dim))
-        return torch.randn(shape, generator=rng, device=self.compute.device)
+        return torch.randn(count, generator.z_dim, generator=rng, device=self.compute.device)
 
     @torch.no_grad()
     def look(

@@ -112,7 +112,7 @@ class SharedGan:
         self.gan.discriminator.begin_anew(discriminator)
 
     def rewards(self, drawn: Drawn, judge: Judge, rng: torch.Generator) -> list[float]:
-        """Return the reward of each architecture under the shared weights, which stay as they are."""
+        """Return the reward of each architecture; the shared weights and statistics stay."""
         batches = self.settings.calibration_batches if self.settings.recalibrate else 0
         return [
             judge.reward(extract(self.generator, arch), rng, calibration_batches=batches)
