@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from slimgen.config.autogan import token_sizes
+from slimgen.config.autogan_code import token_sizes
 from slimgen.evaluation.complexity import count_macs, count_params
 from slimgen.networks.autogan_arch import Arch
 from slimgen.networks.autogan_generator import (

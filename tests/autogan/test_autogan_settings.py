@@ -79,3 +79,10 @@ def test_impossible_searches_are_refused(changes, message):
 def test_an_unknown_architecture_is_refused():
     with pytest.raises(ValidationError, match="E2GAN"):
         StudentSettings(arch="D")
+
+
+def test_a_variant_may_have_a_preset_of_its_own():
+    group = Search(generator_width=16, variants={"a": {}, "b": {"preset": "code"}})
+    paper, code = group.variant("a"), group.variant("b")
+    assert paper == SearchSettings(generator_width=16)
+    assert code == SearchSettings(generator_width=16, preset="code")

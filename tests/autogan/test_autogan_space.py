@@ -6,7 +6,8 @@ from typing import get_args
 import pytest
 from pydantic import ValidationError
 
-from slimgen.config.autogan import Published, StudentSettings, token_sizes
+from slimgen.config.autogan import Published, StudentSettings
+from slimgen.config.autogan_code import token_sizes
 from slimgen.networks.autogan_arch import Arch, Cell
 from slimgen.systems.autogan.space import PUBLISHED, Space, bottom_width
 from slimgen.training.job import StageError

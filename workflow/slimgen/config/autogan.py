@@ -2,19 +2,15 @@
 
 `preset` names the source of the defaults where paper and released code disagree: `paper` (the class
 defaults) or `code`. Keys that are given win over the preset, group by group.
-
-An architecture of n cells is written as 5 n - 1 integers, cell after cell: conv, norm, up, shortcut
-and, from the second cell on, one integer for all skips of the cell (the code of the release).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import cache
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from slimgen.config.autogan_code import check_code
 from slimgen.config.base import (
     Ema,
     Optimizer,
@@ -34,36 +30,6 @@ SKIP_SOURCE: Any = Field(
     "figure), or that plus the cell's own skips (`sum`, the released code and its numbers).",
 )
 GAN_OPTIMIZER = Optimizer(lr=2e-4, betas=(0.0, 0.9))
-
-
-def token_sizes(cell: int) -> tuple[int, ...]:
-    """Return how many values each integer of cell `cell` (from 0) can take."""
-    return (2, 3, 3, 2) if cell == 0 else (2, 3, 3, 2, 2**cell)
-
-
-@cache
-def code_sizes(cells: int) -> tuple[int, ...]:
-    """Return how many values each integer of an architecture of `cells` cells can take."""
-    return tuple(size for cell in range(cells) for size in token_sizes(cell))
-
-
-def check_code(code: Sequence[int]) -> int:
-    """Return the number of cells of an architecture's integers.
-
-    Raises ValueError naming the length, or the integer that is out of range.
-    """
-    cells, rest = divmod(len(code) + 1, 5)
-    if rest or cells < 1:
-        raise ValueError(
-            f"an architecture of {len(code)} integers: n cells have 5 n - 1 of them "
-            "(4, 9, 14 for 1, 2, 3 cells)"
-        )
-    for position, (value, size) in enumerate(zip(code, code_sizes(cells), strict=True)):
-        if not 0 <= value < size:
-            raise ValueError(
-                f"an architecture's integer {position + 1} is {value}; it can be 0 to {size - 1}"
-            )
-    return cells
 
 
 class Presets(Training):
@@ -86,6 +52,15 @@ class Presets(Training):
         preset = type(self).model_validate({"preset": self.preset}).model_dump(mode="json")
         label = {"preset": self.preset} if self.preset != "paper" else {}
         return label | difference(self.model_dump(mode="json"), preset)
+
+
+class PresetVariants(Presets, Variants):
+    """Variants of which each may have a preset of its own."""
+
+    def merged(self, name: str) -> dict[str, Any]:
+        """Return what the common settings say beyond their preset, and the variant over it."""
+        common = {key: value for key, value in self.changes().items() if key != "variants"}
+        return deep_merge(common, self.variants[name])
 
 
 class Baseline(Settings):
@@ -212,7 +187,7 @@ class SearchSettings(Presets):
         return self
 
 
-class Search(SearchSettings, Variants):
+class Search(SearchSettings, PresetVariants):
     """autogan.search; one variant per way to search."""
 
     variants: dict[str, dict[str, Any]] = {
@@ -278,7 +253,7 @@ class StudentSettings(DerivedSettings):
         return self
 
 
-class Student(StudentSettings, Variants):
+class Student(StudentSettings, PresetVariants):
     """autogan.student; one variant per row of the table."""
 
     variants: dict[str, dict[str, Any]] = {
@@ -293,7 +268,7 @@ class TransferSettings(DerivedSettings):
     dataset: str = Field("stl10", description="Variant of data.prepare.")
 
 
-class Transfer(TransferSettings, Variants):
+class Transfer(TransferSettings, PresetVariants):
     """autogan.transfer; one variant per found architecture."""
 
     variants: dict[str, dict[str, Any]] = {"autogan": {"student": "autogan"}}

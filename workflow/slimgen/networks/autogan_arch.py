@@ -12,7 +12,7 @@ from functools import cache, cached_property
 from itertools import islice
 from typing import Any, Literal, get_args
 
-from slimgen.config.autogan import check_code, token_sizes
+from slimgen.config.autogan_code import check_code, token_sizes
 
 Conv = Literal["post", "pre"]
 Norm = Literal["none", "bn", "in"]

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slimgen.config.autogan import DerivedSettings, token_sizes
+from slimgen.config.autogan import DerivedSettings
+from slimgen.config.autogan_code import token_sizes
 from slimgen.data.files import read_json
 from slimgen.networks.autogan_arch import Arch
 from slimgen.training.job import StageError
