@@ -59,8 +59,9 @@ class PresetVariants(Presets, Variants):
 
     def merged(self, name: str) -> dict[str, Any]:
         """Return what the common settings say beyond their preset, and the variant over it."""
-        common = {key: value for key, value in self.changes().items() if key != "variants"}
-        return deep_merge(common, self.variants[name])
+        preset = self.settings_type().model_validate({"preset": self.preset})
+        common = difference(self.model_dump(exclude={"variants"}), preset.model_dump())
+        return deep_merge({"preset": self.preset} | common, self.variants[name])
 
 
 class Baseline(Settings):
