@@ -1,0 +1,1 @@
+"""AutoGAN: search, training of the found generators, and their transfer."""
