@@ -11,20 +11,37 @@ import argparse
 import hashlib
 import importlib
 import inspect
+import os
 import resource
 import shutil
 import sys
+import textwrap
 import time
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from slimgen.config.base import StageSettings
 from slimgen.config.paths import check_paths, named_weights
 from slimgen.config.run import STAGES, ConfigError, parse_settings, read_config, stage_settings
+from slimgen.config.sizes import check_sizes
 from slimgen.data.files import digest, write_json
 from slimgen.tracking.code_digest import code_digest
 from slimgen.tracking.plan import stage_module
 from slimgen.training.job import EXIT_STOPPED, Job, StageError, Stopped, describe
+
+
+COMMANDS = f"""\
+The whole workflow:
+  run [SNAKEMAKE OPTIONS]   run it and show how far it is, e.g. run all --cores 2 --configfile FILE
+  status [--run NAME]       how far a run is
+  check FILE ...            what is wrong with config files
+  sample --model FOLDER --out FILE.png   look at what a saved model makes
+  schema                    write config/schema.json anew
+
+One stage by hand:
+{textwrap.fill(", ".join(STAGES), 98, initial_indent="  ", subsequent_indent="  ")}
+"""
 
 
 def check_exist(inputs: dict[str, list[Path]]) -> None:
@@ -69,9 +86,12 @@ def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the options that every stage has."""
     parser = argparse.ArgumentParser(
         prog="python -m slimgen",
-        description="Run one stage by hand. Stages: " + ", ".join(STAGES) + ".",
-        epilog="Every input of the stage is an option of its own, for example --teacher FOLDER. "
-        "Other commands: run [SNAKEMAKE OPTIONS], status, sample, check FILE..., schema.",
+        usage="%(prog)s SYSTEM.STAGE --out FOLDER [options] [--INPUT PATH ...]\n"
+        "       %(prog)s run|status|sample|check|schema ...",
+        description=COMMANDS,
+        epilog="`SYSTEM.STAGE --help` also lists the stage's inputs: "
+        "each is an option of its own, for example --teacher FOLDER.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("stage", metavar="SYSTEM.STAGE", choices=list(STAGES))
     parser.add_argument(
@@ -122,10 +142,14 @@ def read_settings(known: argparse.Namespace) -> StageSettings:
 def run_stage(argv: list[str]) -> None:
     """Parse the command line, run the stage, write its settings and logs, delete its state."""
     parser = make_parser()
+    if len(argv) > 1 and argv[0] in STAGES and {"-h", "--help"} & set(argv[1:]):
+        parser.epilog = describe_inputs(argv[0])
     known, rest = parser.parse_known_args(argv)
     settings, out = read_settings(known), collapse("out", known.out)
-    module = importlib.import_module(stage_module(known.stage))
-    function = getattr(module, known.stage.split(".")[1])
+    # One thread, as in the rules: results are then the same bit for bit. Read when torch is imported.
+    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(variable, "1")
+    module, function = find_stage(known.stage)
     inputs = parse_inputs(parser, function, rest)
     code = code_digest(module.__name__)
     check_exist(inputs)
@@ -156,6 +180,32 @@ def run_stage(argv: list[str]) -> None:
     print(f"{job.stage}: done, {cpu:.1f} CPU-seconds since this start", file=sys.stderr)
 
 
+def find_stage(stage: str) -> tuple[ModuleType, Any]:
+    """Return the module of a stage and its function."""
+    module = importlib.import_module(stage_module(stage))
+    return module, getattr(module, stage.split(".")[1])
+
+
+def keywords_of(function: Any) -> dict[str, inspect.Parameter]:
+    """Return the keyword-only arguments of a stage's function: its inputs."""
+    return {
+        name: parameter
+        for name, parameter in inspect.signature(function).parameters.items()
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+    }
+
+
+def describe_inputs(stage: str) -> str:
+    """Return what `--help` says of a stage: what it does, and its inputs."""
+    function = find_stage(stage)[1]
+    needed = inspect.Parameter.empty
+    inputs = [
+        f"--{name} PATH" if parameter.default is needed else f"[--{name} PATH]"
+        for name, parameter in keywords_of(function).items()
+    ]
+    return f"{stage}: {inspect.getdoc(function)}\n\nIts inputs: {' '.join(inputs) or 'none'}"
+
+
 def parse_inputs(
     parser: argparse.ArgumentParser, function: Any, rest: list[str]
 ) -> dict[str, list[Path]]:
@@ -163,11 +213,7 @@ def parse_inputs(
 
     An option without a path (a rule's optional input that this variant does not have) is not given.
     """
-    keywords = {
-        name: parameter
-        for name, parameter in inspect.signature(function).parameters.items()
-        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
-    }
+    keywords = keywords_of(function)
     inputs = argparse.ArgumentParser(prog=parser.prog, add_help=False)
     for name in keywords:
         inputs.add_argument(f"--{name}", type=Path, nargs="*", default=[])
@@ -203,6 +249,26 @@ def render_page(page: str, argv: list[str]) -> None:
     render(page, known.settings, known.results, known.out)
 
 
+def check_files(argv: list[str]) -> int:
+    """Tell of every config file whether a run could start with it; return the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m slimgen check", description="Say what is wrong with config files."
+    )
+    parser.add_argument("files", metavar="FILE", type=Path, nargs="+")
+    code = 0
+    for path in parser.parse_args(argv).files:
+        try:
+            config = read_config(path)
+            check_paths(config)
+            check_sizes(config)
+            print(f"{path}: right", flush=True)
+        except ConfigError as error:
+            named = str(error).startswith(f"{path}:")
+            print(f"slimgen: {error}" if named else f"slimgen: {path}:\n{error}", file=sys.stderr)
+            code = 1
+    return code
+
+
 def run_command(argv: list[str]) -> int:
     """Run a stage or one of the other commands; return the exit code.
 
@@ -222,10 +288,7 @@ def run_command(argv: list[str]) -> int:
 
         return write_schema(rest)
     if command == "check":
-        for path in rest:
-            check_paths(read_config(Path(path)))
-            print(f"{path}: right")
-        return 0
+        return check_files(rest)
     if command == "sample":
         from slimgen.evaluation.sample import sample
 
