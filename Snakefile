@@ -12,6 +12,7 @@ from snakemake.utils import min_version
 
 from slimgen.config.paths import check_paths
 from slimgen.config.run import ConfigError, load
+from slimgen.config.sizes import check_sizes
 
 min_version("9.27")
 
@@ -24,6 +25,7 @@ if not workflow.overwrite_configfiles:
 try:
     CONFIG = load(config)
     check_paths(CONFIG)
+    check_sizes(CONFIG)
 except ConfigError as error:
     print(error, file=sys.stderr)
     sys.exit(1)

@@ -44,6 +44,10 @@ def faults(changes: dict[str, Any]) -> list[str]:
         ({"dataset": "nope"}, "config: dataset = 'nope': no such name; it can be digits"),
         ({"act": 3}, "config: act = 3: a group of keys is needed here"),
         (
+            {"teacher": {"train": {"steps": "1e6"}}},
+            "config: teacher.train.steps = '1e6': YAML reads this as text; write 1000000",
+        ),
+        (
             {"dbnas": {"search": {"r": 0.5}}},
             "config: dbnas.search.r = 0.5: Input should be greater than or equal to 1",
         ),
@@ -207,6 +211,7 @@ def test_a_variant_lies_over_the_common_keys() -> None:
     [
         ("run: [", "not YAML"),
         ("- a\n", "a config is a mapping"),
+        ("", "the file is empty"),
         ("run: x\n", "config: dataset: missing; it has no default"),
     ],
 )
@@ -217,6 +222,12 @@ def test_files_that_are_no_config(tmp_path: Path, text: str, line: str) -> None:
         read_config(path)
     assert str(path) in str(caught.value)
     assert line in str(caught.value)
+
+
+def test_a_picture_is_no_config(tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_bytes(b"\x89PNG\r\n")
+    with pytest.raises(ConfigError, match=r"x\.yaml: not YAML"):
+        read_config(tmp_path / "x.yaml")
 
 
 def test_missing_config_file_is_named(tmp_path: Path) -> None:

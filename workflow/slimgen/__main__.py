@@ -1,8 +1,7 @@
 """Command line: `python -m slimgen SYSTEM.STAGE --settings JSON --out DIR --NAME PATH ...`.
 
 Every stage of the workflow runs and debugs by hand through this door, without Snakemake. Beside the
-stages there are `run` (Snakemake with a live table), `status`, `sample`, `check FILE...` and
-`schema`.
+stages there are the commands that `--help` lists.
 """
 
 from __future__ import annotations
@@ -22,14 +21,12 @@ from types import ModuleType
 from typing import Any
 
 from slimgen.config.base import StageSettings
-from slimgen.config.paths import check_paths, named_weights
+from slimgen.config.paths import named_weights
 from slimgen.config.run import STAGES, ConfigError, parse_settings, read_config, stage_settings
-from slimgen.config.sizes import check_sizes
 from slimgen.data.files import digest, write_json
 from slimgen.tracking.code_digest import code_digest
 from slimgen.tracking.plan import stage_module
 from slimgen.training.job import EXIT_STOPPED, Job, StageError, Stopped, describe
-
 
 COMMANDS = f"""\
 The whole workflow:
@@ -146,7 +143,7 @@ def run_stage(argv: list[str]) -> None:
         parser.epilog = describe_inputs(argv[0])
     known, rest = parser.parse_known_args(argv)
     settings, out = read_settings(known), collapse("out", known.out)
-    # One thread, as in the rules: results are then the same bit for bit. Read when torch is imported.
+    # One thread, as in the rules, for the same bits; torch reads this when it is imported.
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(variable, "1")
     module, function = find_stage(known.stage)
@@ -249,26 +246,6 @@ def render_page(page: str, argv: list[str]) -> None:
     render(page, known.settings, known.results, known.out)
 
 
-def check_files(argv: list[str]) -> int:
-    """Tell of every config file whether a run could start with it; return the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m slimgen check", description="Say what is wrong with config files."
-    )
-    parser.add_argument("files", metavar="FILE", type=Path, nargs="+")
-    code = 0
-    for path in parser.parse_args(argv).files:
-        try:
-            config = read_config(path)
-            check_paths(config)
-            check_sizes(config)
-            print(f"{path}: right", flush=True)
-        except ConfigError as error:
-            named = str(error).startswith(f"{path}:")
-            print(f"slimgen: {error}" if named else f"slimgen: {path}:\n{error}", file=sys.stderr)
-            code = 1
-    return code
-
-
 def run_command(argv: list[str]) -> int:
     """Run a stage or one of the other commands; return the exit code.
 
@@ -288,6 +265,8 @@ def run_command(argv: list[str]) -> int:
 
         return write_schema(rest)
     if command == "check":
+        from slimgen.config.check import check_files
+
         return check_files(rest)
     if command == "sample":
         from slimgen.evaluation.sample import sample
@@ -311,6 +290,10 @@ def main() -> None:
     except Stopped as stop:
         print(f"slimgen: stopped ({stop.reason}); start it again to go on", file=sys.stderr)
         sys.exit(EXIT_STOPPED)
+    except Exception as error:  # torch and safetensors raise kinds of their own
+        if "No space left on device" not in str(error):
+            raise
+        sys.exit("slimgen: no space left on the device: make room and start again")
 
 
 if __name__ == "__main__":

@@ -82,7 +82,18 @@ def _message(fault: Any, model: type[BaseModel] | None) -> str:
         return "unknown key" + (f"; it can be {', '.join(known)}" if known else "")
     if fault["type"] in ("model_type", "model_attributes_type", "dict_type"):
         return "a group of keys is needed here"
+    if fault["type"] == "int_parsing" and (number := _whole(fault["input"])) is not None:
+        return f"YAML reads this as text; write {number}"
     return re.sub(r"^Value error, ", "", fault["msg"])
+
+
+def _whole(text: str) -> int | None:
+    """Return the whole number that `1e6` means, or None."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return int(number) if number.is_integer() else None
 
 
 def _real_keys(parts: tuple[int | str, ...], data: Any, absent: int) -> list[int | str]:

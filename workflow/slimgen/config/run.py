@@ -213,18 +213,30 @@ def read_config(path: Path) -> Config:
 
     Raises ConfigError naming the file where it is missing, no YAML or wrong.
     """
-    try:
-        mapping = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(mapping, dict):
-        raise ConfigError(f"{path}: a config is a mapping of keys to values")
+    mapping = read_mapping(path)
     try:
         return load(mapping)
     except ConfigError as error:
         raise ConfigError(f"{path}:\n{error}") from None
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """Read a YAML file of keys and values.
+
+    Raises ConfigError naming the file where it is missing or holds something else.
+    """
+    try:
+        mapping = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: not YAML: it is no text") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(mapping, dict):
+        empty = " (the file is empty)" if mapping is None else ""
+        raise ConfigError(f"{path}: a config is a mapping of keys to values{empty}")
+    return mapping
 
 
 def parse_settings(stage: str, text: str) -> StageSettings:

@@ -89,7 +89,11 @@ def quality(fid: float, *, floor: float, gauss: float) -> float:
     Raises ValueError where the Gaussian is no worse than the floor: the features see nothing.
     """
     if gauss <= floor:
-        raise ValueError(f"FID of the Gaussian fit {gauss:.4g} is not above the floor {floor:.4g}")
+        raise ValueError(
+            f"FID of the Gaussian fit {gauss:.4g} is not above the floor {floor:.4g}: these "
+            "features see no difference, so q means nothing (perhaps too few train or report "
+            "images, or a classifier that needs more steps)"
+        )
     return (fid - floor) / (gauss - floor)
 
 

@@ -18,6 +18,10 @@ SPEED = Column("images/s", ",.0f")
 Q = Column("q", ".3f")
 IS_SHARE = Column("IS / IS of report", ".3f")
 MILLION = 1e-6
+TIMES_NOTE = (
+    "Latency and images/s depend on what else the machine did: beside other jobs they can differ "
+    "several times over between equal networks; compare MACs, or measure alone."
+)
 
 Row = dict[str, Cell]
 

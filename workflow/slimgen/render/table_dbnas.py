@@ -11,6 +11,7 @@ from slimgen.render.rows import (
     MACS,
     PARAMS,
     ROW,
+    TIMES_NOTE,
     Row,
     fid_column,
     protocol_notes,
@@ -104,6 +105,7 @@ def dbnas_table(results: Results) -> Table:
             "MACs are those of one network evaluation (convolutions, linears, attention products). "
             "r: allowed block loss relative to the base path. Searchable "
             "cost: what the search minimises, relative to the base. Empty: not measured.",
+            TIMES_NOTE,
             *base_notes(results),
         ),
     )

@@ -11,6 +11,7 @@ from slimgen.render.rows import (
     PARAMS,
     ROW,
     SPEED,
+    TIMES_NOTE,
     Q,
     Row,
     fid_column,
@@ -76,5 +77,5 @@ def denoising_student_table(results: Results) -> Table:
             report_score_row(results),
             *published_rows(numbers, ROW.name),
         ),
-        notes=protocol_notes(results),
+        notes=(*protocol_notes(results), TIMES_NOTE),
     )

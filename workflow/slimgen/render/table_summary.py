@@ -15,6 +15,7 @@ from slimgen.render.rows import (
     PARAMS,
     ROW,
     SPEED,
+    TIMES_NOTE,
     Q,
     Row,
     fid_column,
@@ -124,5 +125,6 @@ def summary_table(results: Results) -> Table:
             *protocol_notes(results),
             "MACs: one network evaluation on one image; latency: one evaluation; MACs of a sample: "
             "NFE times MACs.",
+            TIMES_NOTE,
         ),
     )

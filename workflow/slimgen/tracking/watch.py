@@ -7,7 +7,9 @@ Snakemake and its jobs as an interrupt: every stage saves its state, and the sam
 
 from __future__ import annotations
 
+import argparse
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -20,7 +22,7 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from slimgen.config.run import Config
+from slimgen.config.run import Config, read_mapping
 from slimgen.tracking.plan import pages
 from slimgen.tracking.snakemake_log import SnakemakeLog
 from slimgen.tracking.status import (
@@ -30,11 +32,11 @@ from slimgen.tracking.status import (
     status_line,
     status_table,
 )
-from slimgen.training.job import format_seconds
+from slimgen.training.job import EXIT_STOPPED, format_seconds
 
 LOG = Path("logs", "snakemake.log")
 PLAIN_SECONDS = 15.0
-DRY = {"-n", "--dry-run", "--dryrun"}
+PASSED_ON = {"-n", "--dry-run", "--dryrun", "-h", "--help", "--version", "--unlock"}
 
 
 class Watch:
@@ -143,9 +145,18 @@ def show_results(run: str) -> None:
             print(f"{name.removesuffix('.html'):8} {results / name}")
 
 
+def config_files(argv: list[str]) -> list[Path]:
+    """Return the config files that Snakemake's arguments name."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--configfile", "--configfiles", nargs="+", type=Path, default=[])
+    return list(parser.parse_known_args(argv)[0].configfile)
+
+
 def watch(argv: list[str]) -> int:
     """Run Snakemake with these arguments and show its progress; return its exit code."""
-    if DRY & set(argv):
+    for path in config_files(argv):
+        read_mapping(path)  # Snakemake would tell with a traceback, or without the file's name
+    if PASSED_ON & set(argv):
         return subprocess.run([sys.executable, "-m", "snakemake", *argv], check=False).returncode
     console = Console(stderr=True)
     run = Watch(argv)
@@ -159,9 +170,9 @@ def watch(argv: list[str]) -> int:
     took = format_seconds(time.time() - run.began)
     if run.interrupted:
         print(f"stopped after {took}; what was begun is saved in runs/: the same command goes on")
-        return code or 130
+        return EXIT_STOPPED
     if code != 0:
-        _show_failure(run)
+        _show_failure(run, argv)
         return code
     if run.log.idle:
         print(f"nothing to do: everything is up to date ({took}); nothing was started")
@@ -176,11 +187,19 @@ def watch(argv: list[str]) -> int:
     return code
 
 
-def _show_failure(run: Watch) -> None:
+def _show_failure(run: Watch, argv: list[str]) -> None:
     for failure in run.log.failures:
         print(failure.describe(), file=sys.stderr)
     if not run.log.failures:  # before any job: the config, the command line, the graph
         lines = LOG.read_text(encoding="utf-8", errors="replace").splitlines()
+        if "LockException:" in lines:
+            names = " ".join(shlex.quote(str(path)) for path in config_files(argv))
+            files = f" --configfile {names}" if names else ""
+            lines = [
+                "locked: another run is under way in this folder (`make status`). If none is, one "
+                "was killed; its work is saved in runs/. Take the lock away and start again: "
+                f".venv/bin/snakemake --unlock{files}"
+            ]
         print("\n".join(lines[-20:]), file=sys.stderr)
     code = run.child.returncode
     print(f"Snakemake ended with exit code {code}; all it said: {LOG}", file=sys.stderr)

@@ -65,7 +65,10 @@ def make_classifier(settings: ClassifierTrainSettings, images: Images, seed: int
     Raises StageError for images without labels and for an `init_from` of another shape.
     """
     if images.num_classes < 2 or int(images.labels.min()) < 0:
-        raise StageError("classifier.train: the data set has no labels; use features: inception")
+        raise StageError(
+            "classifier.train: the data set has no labels; use a folder per class, or set "
+            "evaluation.reference.features: inception"
+        )
     shape = ClassifierShape(
         in_channels=images.shape[0],
         num_classes=images.num_classes,

@@ -1,0 +1,55 @@
+"""Numbers of images that a later stage would refuse are told before any job."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from slimgen.config.base import deep_merge
+from slimgen.config.check import check_files
+from slimgen.config.run import ConfigError, load, read_config
+from slimgen.config.sizes import check_sizes
+
+DEMO = Path("config/config.yaml")
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        (
+            {"evaluation": {"measure": {"num_images": 9}}},
+            r"measure\.num_images = 9: too few; is_splits = 10 and neighbours = 3 need at least 10",
+        ),
+        (
+            {"evaluation": {"measure": {"variants": {"act/act": {"is_splits": 2000}}}}},
+            r"measure\.variants\.act/act\.num_images = 1000: too few.*at least 2000",
+        ),
+        (
+            {"dbnas": {"search": {"variants": {"S1": {"num_images": 100}}}}},
+            r"search\.variants\.S1\.num_images = 100: the search split has 99 images",
+        ),
+        (
+            {"data": {"prepare": {"variants": {"digits": {"report": 5}}}}},
+            r"variants\.digits\.report = 5: too few images.*at least 10",
+        ),
+    ],
+)
+def test_too_few_images_are_one_line(changes: dict[str, Any], line: str) -> None:
+    demo = read_config(DEMO).model_dump(mode="json", by_alias=True, exclude_unset=True)
+    with pytest.raises(ConfigError, match=line) as caught:
+        check_sizes(load(deep_merge(demo, changes)))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "cifar10.yaml"])
+def test_the_configs_have_enough(name: str) -> None:
+    check_sizes(read_config(DEMO.with_name(name)))
+
+
+def test_check_goes_through_every_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert check_files([str(tmp_path / "absent.yaml"), str(DEMO)]) == 1
+    said = capsys.readouterr()
+    assert said.out == f"{DEMO}: right\n"
+    assert "absent.yaml: No such file" in said.err
+    with pytest.raises(SystemExit):
+        check_files([])

@@ -1,0 +1,65 @@
+"""Numbers of images that a later stage would refuse stop the run before any job.
+
+The stages check the same on the images that they really have; what is told here would else come
+after the trainings that those stages wait for.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from slimgen.config.errors import ConfigError
+from slimgen.config.names import model_rows
+from slimgen.config.run import Config, stage_settings
+
+
+def check_sizes(config: Config) -> None:
+    """Raise ConfigError with one line for each number of images that cannot work."""
+    lines = [*_report_lines(config), *_measurement_lines(config), *_search_lines(config)]
+    if lines:
+        raise ConfigError("\n".join(f"config: {line}" for line in lines))
+
+
+def _report_lines(config: Config) -> list[str]:
+    data: Any = config.data.prepare.variant(config.dataset)
+    reference: Any = config.evaluation.reference.variant(config.dataset)
+    needed = max(reference.is_splits, reference.neighbours + 1)
+    if data.report >= needed:
+        return []
+    return [
+        f"data.prepare.variants.{config.dataset}.report = {data.report}: too few images; "
+        f"is_splits = {reference.is_splits} and neighbours = {reference.neighbours} of "
+        f"evaluation.reference need at least {needed}"
+    ]
+
+
+def _measurement_lines(config: Config) -> list[str]:
+    found: dict[str, str] = {}  # what is wrong -> where first: common keys before variants
+    variants = config.evaluation.measure.variants
+    rows = [f"{system}/{row}" for system, names in model_rows(config).items() for row in names]
+    for name in sorted(rows, key=variants.__contains__):
+        measure: Any = stage_settings(config, "evaluation.measure", name)
+        needed = max(measure.is_splits, measure.neighbours + 1)
+        if measure.num_images < needed:
+            where = "evaluation.measure" + (f".variants.{name}" if name in variants else "")
+            fault = (
+                f"num_images = {measure.num_images}: too few; is_splits = {measure.is_splits} and "
+                f"neighbours = {measure.neighbours} need at least {needed}"
+            )
+            found.setdefault(fault, where)
+    return [f"{where}.{fault}" for fault, where in found.items()]
+
+
+def _search_lines(config: Config) -> list[str]:
+    if config.dbnas is None:
+        return []
+    data: Any = config.data.prepare.variant(config.dataset)
+    searches: dict[str, Any] = {
+        name: config.dbnas.search.variant(name) for name in config.dbnas.search.variants
+    }
+    return [
+        f"dbnas.search.variants.{name}.num_images = {search.num_images}: the search split has "
+        f"{data.search} images (data.prepare.variants.{config.dataset}.search)"
+        for name, search in searches.items()
+        if search.num_images > data.search
+    ]
