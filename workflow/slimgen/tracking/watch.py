@@ -197,7 +197,8 @@ def _show_failure(run: Watch, argv: list[str]) -> None:
             files = f" --configfile {names}" if names else ""
             lines = [
                 "locked: another run is under way in this folder (`make status`). If none is, one "
-                "was killed; its work is saved in runs/. Take the lock away and start again: "
+                "was killed; what it did up to its last checkpoint is in runs/. Take the lock away "
+                "and start again: "
                 f".venv/bin/snakemake --unlock{files}"
             ]
         print("\n".join(lines[-20:]), file=sys.stderr)
