@@ -14,13 +14,20 @@ from slimgen.config.base import NoiseSchedule
 from slimgen.config.denoising_student import StudentSettings
 from slimgen.data.files import digest
 from slimgen.diffusion.denoiser import DiffusionProcess, OneStepProcess
-from slimgen.diffusion.saved import DIFFUSION_FILES, load_model, load_network, save_model
+from slimgen.diffusion.saved import load_model, load_network, save_model
 from slimgen.diffusion.schedule import make_schedule
 from slimgen.evaluation.grid import save_grid
 from slimgen.networks.searched_unet import SearchedUNet2DModel
 from slimgen.systems.denoising_student.shards import PairFiles, write_pairs
 from slimgen.training.job import Job, StageError, Stopped
 from slimgen.training.seeding import batch_indices
+
+MODEL_FILES = [
+    "config.json",
+    "diffusion_pytorch_model.safetensors",
+    "process.json",
+    "scheduler_config.json",
+]
 
 STEPS = 14
 SHAPE = (1, 8, 8)
@@ -254,7 +261,7 @@ def test_a_run_stopped_at_a_random_step_ends_with_the_same_bytes(
     parts.signal_name = None
     stage.student(settings(**changes), parts, pairs=pairs, teacher=teacher)
     assert f'{{"step": {stop + 1}, "event": "resumed"}}' in (parts.state / "log.jsonl").read_text()
-    for name in DIFFUSION_FILES:
+    for name in MODEL_FILES:
         assert digest(parts.out / name) == digest(whole.out / name)
 
 
