@@ -16,7 +16,7 @@ from slimgen.config.shared import parse_sampler
 if TYPE_CHECKING:
     from slimgen.config.run import Config
 
-MAX_FIRST_SIGNAL = 0.05
+MAX_FIRST_SIGNAL = 0.05  # sqrt(alphas_cumprod) where pure noise still passes for x_t
 
 
 def signal_at(schedule: NoiseSchedule, t: int) -> float:

@@ -19,12 +19,11 @@ from typing import Literal
 
 import torch
 
+from slimgen.config.samplers import MAX_FIRST_SIGNAL
 from slimgen.diffusion.schedule import Schedule
 
 Spacing = Literal["uniform", "quad", "quad_0.8"]
 TimestepKind = Literal["uniform", "antithetic", "logit_normal"]
-
-MAX_FIRST_SIGNAL = 0.05  # sqrt(alphas_cumprod) where pure noise still passes for x_t
 
 
 def sampling_timesteps(schedule: Schedule, spacing: Spacing, steps: int) -> list[int]:

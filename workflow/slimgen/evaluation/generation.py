@@ -18,10 +18,9 @@ from slimgen.data.dataset import to_uint8
 from slimgen.data.files import atomic_path
 from slimgen.evaluation.feature_network import FeatureNetwork
 from slimgen.evaluation.latency import synchronize
-from slimgen.training.job import Job
+from slimgen.training.job import PUBLISH_SECONDS, Job
 
 Generate = Callable[[int, int], torch.Tensor]  # (start, count) -> floats around [-1, 1]
-PUBLISH_SECONDS = 2.0
 
 
 @dataclass

@@ -23,6 +23,7 @@ from typing import Any
 from slimgen.data.files import read_json, write_json
 
 EXIT_STOPPED = 75  # EX_TEMPFAIL: stopped on request with its state saved; start it again
+PUBLISH_SECONDS = 2.0  # at least between two writes of progress.json
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 
 

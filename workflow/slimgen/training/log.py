@@ -11,9 +11,7 @@ from typing import Any
 import torch
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from slimgen.training.job import Job, format_seconds
-
-PUBLISH_SECONDS = 2.0
+from slimgen.training.job import PUBLISH_SECONDS, Job, format_seconds
 
 
 class Log:

@@ -28,8 +28,7 @@ from slimgen.diffusion.sampling import images_from_noise, nfe_of
 from slimgen.diffusion.saved import SavedModel, load_diffusion
 from slimgen.networks.unet import image_shape
 from slimgen.systems.denoising_student.shards import write_pairs
-from slimgen.training.job import Job, StageError
-from slimgen.training.log import PUBLISH_SECONDS, format_seconds
+from slimgen.training.job import PUBLISH_SECONDS, Job, StageError, format_seconds
 from slimgen.training.precision import resolve
 from slimgen.training.seeding import make_rng
 
