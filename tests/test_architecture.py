@@ -26,6 +26,7 @@ LEVELS = (
     {"diffusion", "adversarial", "distillation", "search", "training"},
     {"evaluation"},
     {"systems"},
+    {"stage_command"},
     {"__main__"},
 )
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
@@ -82,7 +83,7 @@ def allowed(importer: str, imported: str) -> bool:
         return True
     if imported in SHARED:
         return LEVEL.get(a, LEVEL["training"]) >= LEVEL["training"]
-    if a == "__main__":
+    if a in ("stage_command", "__main__"):
         return True
     if a in READERS:
         return b in READERS[a] or imported in FORMATS

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from slimgen.__main__ import check_exist, collapse, default_state, input_digest
+from slimgen.stage_command import check_exist, collapse, default_state, input_digest
 from slimgen.training.job import Job, StageError, Stopped
 
 

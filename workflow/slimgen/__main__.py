@@ -8,25 +8,30 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import importlib
-import inspect
 import os
 import resource
-import shutil
 import sys
 import textwrap
 import time
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 from slimgen.config.base import StageSettings
 from slimgen.config.paths import named_weights
 from slimgen.config.run import STAGES, ConfigError, parse_settings, read_config, stage_settings
-from slimgen.data.files import digest, write_json
+from slimgen.stage_command import (
+    check_exist,
+    collapse,
+    default_state,
+    describe_inputs,
+    find_stage,
+    finish,
+    input_digest,
+    parse_inputs,
+    run_share,
+)
 from slimgen.tracking.code_digest import code_digest
-from slimgen.tracking.plan import stage_module
 from slimgen.training.job import EXIT_STOPPED, Job, StageError, Stopped, describe
+from slimgen.training.launch import PARALLEL, is_launched, launch
 
 COMMANDS = f"""\
 The whole workflow:
@@ -39,44 +44,6 @@ The whole workflow:
 One stage by hand:
 {textwrap.fill(", ".join(STAGES), 98, initial_indent="  ", subsequent_indent="  ")}
 """
-
-
-def check_exist(inputs: dict[str, list[Path]]) -> None:
-    """Raise StageError naming the first input file that is missing."""
-    for name, paths in inputs.items():
-        for path in paths:
-            if not path.exists():
-                raise StageError(f"--{name}: {path} does not exist")
-
-
-def collapse(name: str, paths: list[Path]) -> Path:
-    """Return the one path meant by several files: their folder (a saved model is two files)."""
-    if len(paths) == 1:
-        return paths[0]
-    folders = {path.parent for path in paths}
-    if len(folders) > 1:
-        names = ", ".join(sorted(map(str, folders)))
-        raise StageError(f"--{name}: the files lie in different folders: {names}")
-    return folders.pop()
-
-
-def input_digest(paths: list[Path]) -> str:
-    """Return a digest over the names and bytes of the input files (of a folder: all its files)."""
-    sha = hashlib.sha256()
-    for path in paths:
-        files = sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]
-        for file in files:
-            sha.update(f"{file.name} {digest(file)}\n".encode())
-    return sha.hexdigest()
-
-
-def default_state(out: Path) -> Path:
-    """Return the state folder of an output folder: results/RUN/... -> runs/RUN/..."""
-    parts = out.parts
-    if "results" in parts:
-        at = len(parts) - 1 - parts[::-1].index("results")
-        return Path(*parts[:at], "runs", *parts[at + 1 :])
-    return out.with_name(out.name + ".state")
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -106,6 +73,9 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
+    parser.add_argument(
+        "--gpus", type=int, default=1, help="processes, one per GPU, that share every batch"
+    )
     parser.add_argument(
         "--budget-minutes", type=float, help="save and exit 75 when this time is spent"
     )
@@ -142,6 +112,8 @@ def run_stage(argv: list[str]) -> None:
     if len(argv) > 1 and argv[0] in STAGES and {"-h", "--help"} & set(argv[1:]):
         parser.epilog = describe_inputs(argv[0])
     known, rest = parser.parse_known_args(argv)
+    if known.gpus > 1 and known.stage in PARALLEL and not is_launched():
+        sys.exit(launch(argv, known.gpus))
     settings, out = read_settings(known), collapse("out", known.out)
     # One thread, as in the rules, for the same bits; torch reads this when it is imported.
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
@@ -167,6 +139,9 @@ def run_stage(argv: list[str]) -> None:
         deadline=None if minutes is None else time.monotonic() + 60 * minutes,
     )
     job.install_signals()
+    if is_launched():
+        run_share(job, function, settings, complete, places)
+        return
     with job.locked():
         job.open_state()
         out.mkdir(parents=True, exist_ok=True)
@@ -175,61 +150,6 @@ def run_stage(argv: list[str]) -> None:
     used = resource.getrusage(resource.RUSAGE_SELF)
     cpu = used.ru_utime + used.ru_stime
     print(f"{job.stage}: done, {cpu:.1f} CPU-seconds since this start", file=sys.stderr)
-
-
-def find_stage(stage: str) -> tuple[ModuleType, Any]:
-    """Return the module of a stage and its function."""
-    module = importlib.import_module(stage_module(stage))
-    return module, getattr(module, stage.split(".")[1])
-
-
-def keywords_of(function: Any) -> dict[str, inspect.Parameter]:
-    """Return the keyword-only arguments of a stage's function: its inputs."""
-    return {
-        name: parameter
-        for name, parameter in inspect.signature(function).parameters.items()
-        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
-    }
-
-
-def describe_inputs(stage: str) -> str:
-    """Return what `--help` says of a stage: what it does, and its inputs."""
-    function = find_stage(stage)[1]
-    needed = inspect.Parameter.empty
-    inputs = [
-        f"--{name} PATH" if parameter.default is needed else f"[--{name} PATH]"
-        for name, parameter in keywords_of(function).items()
-    ]
-    return f"{stage}: {inspect.getdoc(function)}\n\nIts inputs: {' '.join(inputs) or 'none'}"
-
-
-def parse_inputs(
-    parser: argparse.ArgumentParser, function: Any, rest: list[str]
-) -> dict[str, list[Path]]:
-    """Parse the stage's own inputs: the keyword-only arguments of its function.
-
-    An option without a path (a rule's optional input that this variant does not have) is not given.
-    """
-    keywords = keywords_of(function)
-    inputs = argparse.ArgumentParser(prog=parser.prog, add_help=False)
-    for name in keywords:
-        inputs.add_argument(f"--{name}", type=Path, nargs="*", default=[])
-    values = vars(inputs.parse_args(rest))
-    for name, parameter in keywords.items():
-        if parameter.default is inspect.Parameter.empty and not values[name]:
-            inputs.error(f"--{name} is needed")
-    return {name: paths for name, paths in values.items() if paths}
-
-
-def finish(job: Job, settings: dict[str, Any]) -> None:
-    """Move the logs beside the outputs, write settings.json, delete the state."""
-    ran = {"stage": job.stage, "seed": job.seed, "code": job.code, "settings": settings}
-    write_json(job.out / "settings.json", ran)
-    for old in job.out.glob("events.out.tfevents.*"):
-        old.unlink()
-    for path in [*job.state.glob("log.jsonl"), *job.state.glob("events.out.tfevents.*")]:
-        shutil.copyfile(path, job.out / path.name)
-    job.close_state()
 
 
 def render_page(page: str, argv: list[str]) -> None:

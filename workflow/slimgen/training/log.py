@@ -12,6 +12,7 @@ import torch
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from slimgen.training.job import PUBLISH_SECONDS, Job, format_seconds
+from slimgen.training.processes import average, rank
 
 
 class Log:
@@ -22,21 +23,28 @@ class Log:
     """
 
     def __init__(self, job: Job, *, steps: int, start: int, seconds: float, images: int) -> None:
+        self.job, self.steps, self.images = job, steps, images
+        self.before, self.since, self.first = seconds, time.monotonic(), start
+        self.published, self.sums, self.counts = 0.0, dict[str, Any](), dict[str, int]()
+        self.writes = rank() == 0
+        self.bar: Progress | None = None
+        if self.writes:
+            self._open(start)
+
+    def _open(self, start: int) -> None:
         from tensorboardX import SummaryWriter
 
-        self.job, self.steps, self.images = job, steps, images
-        self.path = job.state / "log.jsonl"
+        self.path = self.job.state / "log.jsonl"
         lines = self.path.read_text().splitlines() if self.path.exists() else []
         kept = [line for line in lines if json.loads(line)["step"] <= start]
         if start:
             kept.append(json.dumps({"step": start, "event": "resumed"}))
         self.path.write_text("".join(line + "\n" for line in kept))
-        self.events = SummaryWriter(str(job.state), purge_step=start, flush_secs=10)
-        self.before, self.since, self.first = seconds, time.monotonic(), start
-        self.published, self.sums, self.counts = 0.0, dict[str, Any](), dict[str, int]()
+        self.events = SummaryWriter(str(self.job.state), purge_step=start, flush_secs=10)
         self.bar = self._make_bar() if sys.stderr.isatty() else None
+        begun = "resumed at" if start else "starting at"
         print(
-            f"{job.stage}: {'resumed at' if start else 'starting at'} step {start} of {steps}",
+            f"{self.job.stage}: {begun} step {start} of {self.steps}",
             file=sys.stderr,
         )
 
@@ -70,13 +78,19 @@ class Log:
     def write(self, step: int) -> dict[str, float]:
         """Write the averages since the last log point as step `step`; return them.
 
+        They are those over all processes of the training; the first one alone writes.
+
         Raises StageError where one of them is not finite.
         """
-        means = {name: float(value) / self.counts[name] for name, value in self.sums.items()}
+        means = average(
+            {name: float(value) / self.counts[name] for name, value in self.sums.items()}
+        )
         self.sums, self.counts = {}, {}
         bad = [name for name, value in means.items() if not math.isfinite(value)]
         if bad:
             raise self.job.fail(f"{self.job.stage}: {bad[0]} is {means[bad[0]]} by step {step}")
+        if not self.writes:
+            return means
         rate = (step - self.first) * self.images / max(1e-9, time.monotonic() - self.since)
         line = {
             "step": step,
@@ -100,6 +114,8 @@ class Log:
     ) -> None:
         """Publish progress at most every two seconds, or now."""
         now = time.monotonic()
+        if not self.writes:
+            return
         if not force and now - self.published < PUBLISH_SECONDS:
             return
         self.published = now
@@ -127,6 +143,7 @@ class Log:
 
     def close(self) -> None:
         """Flush and stop the bar."""
-        self.events.close()
+        if self.writes:
+            self.events.close()
         if self.bar is not None:
             self.bar.stop()

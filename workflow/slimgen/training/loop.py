@@ -18,6 +18,7 @@ from slimgen.config.base import Training
 from slimgen.training.checkpoint import Stateful, load_checkpoint, save_checkpoint
 from slimgen.training.job import Job, Stopped
 from slimgen.training.log import Log
+from slimgen.training.processes import any_of, rank, wait
 from slimgen.training.seeding import derive_seed, make_rng
 
 Update = Callable[[int, torch.Generator], dict[str, Any]]
@@ -61,7 +62,8 @@ def train(
     try:
         for step in range(start, steps):
             # Modules with their own randomness (dropout) draw from the global generator.
-            torch.manual_seed(derive_seed(job.seed, step, "global"))
+            stream = f"global/{rank()}" if rank() else "global"
+            torch.manual_seed(derive_seed(job.seed, step, stream))
             log.add(update(step, make_rng(job.seed, step, "update", job.device)))
             done = step + 1
             if done % settings.log_every == 0 or done == steps:
@@ -69,12 +71,17 @@ def train(
             else:
                 log.show(done)
             reason = job.stop_reason() if done < steps else None
-            if reason or time.monotonic() - saved_at >= settings.checkpoint_seconds:
+            due = time.monotonic() - saved_at >= settings.checkpoint_seconds
+            stop, due = any_of(reason is not None, due and not rank())
+            if stop or due:
                 if log.sums:
                     log.write(done)  # also refuses to save a state that is not finite
-                _save(job, done, state, log.seconds)
+                if not rank():
+                    _save(job, done, state, log.seconds)
+                wait()
                 saved_at = time.monotonic()
-            if reason:
+            if stop:
+                reason = reason or "another process was asked to stop"
                 print(f"{job.stage}: {reason}: saved at step {done} of {steps}", file=sys.stderr)
                 raise Stopped(reason)
     finally:

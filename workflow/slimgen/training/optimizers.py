@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from slimgen.config.base import Optimizer as OptimizerSettings
+from slimgen.training.processes import average_gradients
 
 OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "radam": torch.optim.RAdam}
 
@@ -49,14 +50,18 @@ def optimizer_step(
     steps: int,
     scaler: torch.amp.GradScaler | None = None,
 ) -> torch.Tensor | None:
-    """Set the learning rate, clip, step, clear gradients; return the norm if clipped."""
+    """Set the learning rate, clip, step, clear gradients; return the norm if clipped.
+
+    Where several processes train together, their gradients are averaged first.
+    """
     norm = None
     for group in optimizer.param_groups:
         group["lr"] = learning_rate(settings, step, steps)
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    average_gradients(parameters)
     if scaler is not None:
         scaler.unscale_(optimizer)
     if settings.clip_norm is not None:
-        parameters = [p for group in optimizer.param_groups for p in group["params"]]
         norm = nn.utils.clip_grad_norm_(parameters, settings.clip_norm)
     if scaler is not None:
         scaler.step(optimizer)

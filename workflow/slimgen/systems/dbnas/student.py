@@ -41,6 +41,7 @@ from slimgen.training.job import Job, StageError
 from slimgen.training.loop import train
 from slimgen.training.optimizers import learning_rate, make_optimizer, optimizer_step
 from slimgen.training.precision import resolve
+from slimgen.training.processes import share
 from slimgen.training.seeding import batch_indices, derive_seed
 
 
@@ -117,6 +118,7 @@ def student(
         x0 = images.batch(indices, compute.device, flip=rng if settings.flip else None)
         t = sample_timesteps(settings.timesteps, len(x0), schedule.num_train_timesteps, rng)
         eps = torch.randn(x0.shape, generator=rng, device=compute.device)
+        x0, t, eps = share(x0, t, eps)
         loss = torch.zeros((), device=compute.device)
         metrics: dict[str, Any] = {"beta": beta}
         with compute.autocast():

@@ -39,6 +39,7 @@ from slimgen.training.job import Job, StageError
 from slimgen.training.loop import train
 from slimgen.training.optimizers import learning_rate, make_optimizer, optimizer_step
 from slimgen.training.precision import Compute, resolve
+from slimgen.training.processes import share
 from slimgen.training.seeding import batch_indices, derive_seed, make_rng
 
 
@@ -146,6 +147,7 @@ def supernet(settings: SupernetSettings, job: Job, *, teacher: Path, data: Path)
         x0 = images.batch(indices, compute.device, flip=rng if settings.flip else None)
         t = sample_timesteps("antithetic", len(x0), T, rng)  # (n,)
         eps = torch.randn(x0.shape, generator=rng, device=compute.device)
+        x0, t, eps = share(x0, t, eps)
         with compute.autocast():
             features = teacher_features(teacher_network, process.schedule.add_noise(x0, eps, t), t)
         losses: dict[str, torch.Tensor] = {}

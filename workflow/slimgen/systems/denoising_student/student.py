@@ -31,6 +31,7 @@ from slimgen.training.job import Job, StageError
 from slimgen.training.loop import train as run_loop
 from slimgen.training.optimizers import learning_rate, make_optimizer, optimizer_step
 from slimgen.training.precision import resolve
+from slimgen.training.processes import share
 from slimgen.training.seeding import batch_indices, make_rng
 
 LINES, COLUMNS = 6, 11  # interpolation.png: pairs of noises, images from one to the other
@@ -137,7 +138,7 @@ def student(settings: StudentSettings, job: Job, *, pairs: Path, teacher: Path) 
 
     def update(step: int, rng: torch.Generator) -> dict[str, Any]:
         indices = batch_indices(len(train_pairs), settings.batch_size, step, job.seed)
-        z, x0 = train_pairs.batch(indices, compute.device)
+        z, x0 = share(*train_pairs.batch(indices, compute.device))
         with compute.autocast():
             output = process.generate(forward, z)
         loss = pair_loss(settings, output, x0)

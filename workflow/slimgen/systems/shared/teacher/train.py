@@ -36,6 +36,7 @@ from slimgen.training.job import Job, StageError
 from slimgen.training.loop import train as run_loop
 from slimgen.training.optimizers import learning_rate, make_optimizer, optimizer_step
 from slimgen.training.precision import resolve
+from slimgen.training.processes import share
 from slimgen.training.seeding import batch_indices, derive_seed
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -139,6 +140,7 @@ def train(settings: TeacherTrainSettings, job: Job, *, data: Path) -> None:
         x0 = images.batch(indices, compute.device, flip=rng if settings.flip else None)
         t = sample_timesteps(settings.timesteps, len(x0), T, rng)  # (n,)
         eps = torch.randn(x0.shape, generator=rng, device=compute.device)
+        x0, t, eps = share(x0, t, eps)
         with compute.autocast():
             loss = denoising_loss(forward, process.schedule, process.prediction, x0, t, eps)
         (loss if scaler is None else scaler.scale(loss)).backward()
