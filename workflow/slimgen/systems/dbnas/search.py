@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -194,9 +195,8 @@ def search(
         if settings.method == "global":
             arch = search_globally(problem, scorers, settings, job.seed)
         else:
-            arch = Arch.of(
-                {n: search_block(problem, s, n, settings, job.seed) for n, s in scorers.items()}
-            )
+            found = [search_block(problem, s, n, settings, job.seed) for n, s in scorers.items()]
+            arch = problem.space.arch(list(itertools.chain.from_iterable(found)))
     losses = {name: scorer.losses for name, scorer in scorers.items()}
     if arch == problem.space.base:
         print(
