@@ -150,8 +150,8 @@ def _split(steps: list[Step | Place]) -> Program:
 
 def _resnet_steps(resnet: ResnetBlock2D) -> list[Step | Place]:
     return [
-        *([WidthChoice()] if has_widths(resnet) else []),
         partial(_before_conv1, resnet),
+        *([WidthChoice()] if has_widths(resnet) else []),
         resnet.conv1,  # type: ignore[list-item]
         partial(_before_conv2, resnet),
         resnet.conv2,  # type: ignore[list-item]

@@ -27,7 +27,7 @@ from slimgen.config.dbnas import SearchSettings
 from slimgen.data.dataset import load_split
 from slimgen.data.files import read_json, write_json, write_text
 from slimgen.evaluation.complexity import count_params, count_unet_macs
-from slimgen.networks.block_choices import Choices, resblocks
+from slimgen.networks.block_choices import Choices, kernels_of, resblocks, widths_of
 from slimgen.networks.searched_unet import SearchedUNet2DModel, unet_config
 from slimgen.networks.unet import image_shape
 from slimgen.search.space import Arch, arch_cost, block_cost, text
@@ -47,7 +47,7 @@ COLUMNS = ("block", "arch", "loss", "relative_loss", "params", "macs", "chosen",
 
 def candidates_csv(problem: Problem, losses: dict[str, dict[Choices, float]], arch: Arch) -> str:
     """Return one line per candidate that was scored."""
-    base = problem.space.base
+    base, with_widths = problem.space.base, bool(problem.space.widths)
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(COLUMNS)
@@ -56,8 +56,8 @@ def candidates_csv(problem: Problem, losses: dict[str, dict[Choices, float]], ar
             params, macs = (block_cost(c, name, choices) for c in (problem.params, problem.macs))
             flags = (int(choices == arch[name]), int(choices == base[name]))
             relative = loss / scored[base[name]]
-            alone = Arch(((name, choices),), problem.space.base.with_widths)
-            written = text(alone.kernels[name], (alone.widths or {}).get(name, ()))
+            widths = widths_of(choices) if with_widths else ()
+            written = text(kernels_of(choices, with_widths=with_widths), widths)
             writer.writerow([name, written, repr(loss), repr(relative), params, macs, *flags])
     return file.getvalue()
 
