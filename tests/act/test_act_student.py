@@ -245,6 +245,24 @@ def test_backbone_has_the_found_kernels(tmp_path, data):
     assert getattr(resnet, conv).kernel_size == (5, 5)
 
 
+def test_backbone_has_the_found_widths(tmp_path, data):
+    plain = stage.new_network(settings(), load_split(data, "train"), arch=None, seed=0)
+    convs = searchable_convs(plain)
+    kernels = {name: [3] * len(places) for name, places in convs.items()}
+    first = next(iter(convs))
+    widths = {
+        name: [getattr(resnet, conv).out_channels for resnet, conv in places[::2]]
+        for name, places in convs.items()
+    }
+    widths[first][0] //= 2
+    arch = tmp_path / "arch.json"
+    arch.write_text(json.dumps({"kernels": kernels, "widths": widths}))
+    found = stage.new_network(settings(), load_split(data, "train"), arch=arch, seed=0)
+    assert dict(found.config.widths) == widths
+    resnet, _ = searchable_convs(found)[first][0]
+    assert resnet.conv1.out_channels == resnet.conv2.in_channels == widths[first][0]
+
+
 def test_equal_macs(tmp_path, data):
     act, ct = settings(), settings(weight={"kind": "increasing", "w": 0.0})
     run(tmp_path / "act", act, data)

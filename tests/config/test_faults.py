@@ -78,6 +78,14 @@ def faults(changes: dict[str, Any]) -> list[str]:
             "config: dbnas.supernet.kernels = [2, 3]: kernel size 2: kernels are odd",
         ),
         (
+            {"dbnas": {"supernet": {"widths": [1.0, 1.5]}}},
+            "config: dbnas.supernet.widths = [1.0, 1.5]: width 1.5: widths are fractions above 0",
+        ),
+        (
+            {"dbnas": {"supernet": {"variants": {"narrow": {"widths": [0.5]}}}}},
+            "config: dbnas.supernet.variants.narrow.widths = [0.5]: widths [0.5]: they hold 1.0, ",
+        ),
+        (
             {"dbnas": {"student": {"variants": {"a b": {}}}}},
             "config: dbnas.student.variants.a b: a variant names a folder: ",
         ),

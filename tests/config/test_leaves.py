@@ -33,6 +33,7 @@ Path_ = tuple[str, ...]
 # Leaves that need another key beside them, or one variant to change them in.
 TOGETHER: dict[str, dict[str, Any]] = {
     "dbnas.supernet.preset": {"preset": "code", "order": "sequential"},
+    "dbnas.supernet.widths": {"widths": [1.0, 0.5]},
     "dbnas.search.method": {"variants": {"S1": {"method": "random", "like": "S2"}}},
     "dbnas.search.like": {"variants": {"random": {"like": "S1"}}},
     "act.student.equal_macs_with": {"variants": {"act-noaug": {"equal_macs_with": "act"}}},

@@ -1,4 +1,4 @@
-"""Numbers of images that a later stage would refuse are told before any job."""
+"""Numbers of images and widths that a later stage would refuse are told before any job."""
 
 from pathlib import Path
 from typing import Any
@@ -32,13 +32,29 @@ DEMO = Path("config/config.yaml")
             {"data": {"prepare": {"variants": {"digits": {"report": 5}}}}},
             r"variants\.digits\.report = 5: too few images.*at least 10",
         ),
+        (
+            {"dbnas": {"supernet": {"widths": [1.0, 0.3], "variants": {"kernels_widths": {}}}}},
+            r"^config: dbnas\.supernet\.widths = \[1\.0, 0\.3\]: 0\.3 of 8 groups of channels are "
+            r"not one or more whole groups \(teacher\.train\.network\.norm_num_groups\)$",
+        ),
+        (
+            {"dbnas": {"supernet": {"variants": {"kernels_widths": {"widths": [1.0, 0.05]}}}}},
+            r"dbnas\.supernet\.variants\.kernels_widths\.widths = \[1\.0, 0\.05\]: 0\.05 of 8",
+        ),
     ],
 )
-def test_too_few_images_are_one_line(changes: dict[str, Any], line: str) -> None:
+def test_what_a_later_stage_would_refuse_is_one_line(changes: dict[str, Any], line: str) -> None:
     demo = read_config(DEMO).model_dump(mode="json", by_alias=True, exclude_unset=True)
     with pytest.raises(ConfigError, match=line) as caught:
         check_sizes(load(deep_merge(demo, changes)))
     assert "\n" not in str(caught.value)
+
+
+def test_widths_of_a_teacher_from_elsewhere_are_left_to_the_stage() -> None:
+    demo = read_config(DEMO).model_dump(mode="json", by_alias=True, exclude_unset=True)
+    odd = {"supernet": {"variants": {"kernels_widths": {"widths": [1.0, 0.3]}}}}
+    changes = {"dbnas": odd, "teacher": {"train": {"from": "owner/name"}}}
+    check_sizes(load(deep_merge(demo, changes)))
 
 
 @pytest.mark.parametrize("name", ["config.yaml", "cifar10.yaml"])

@@ -177,7 +177,7 @@ def test_program_has_one_segment_more_than_choices():
     }
     for name, count in supernet.positions.items():
         program = supernet.program(name)
-        assert len(program.convs) == count
+        assert len(program.places) == count
         assert len(program.segments) == count + 1
-        ids = [id(conv) for conv in program.convs]
+        ids = [id(conv) for conv in program.places]
         assert all(a != b for a, b in itertools.combinations(ids, 2))

@@ -58,7 +58,9 @@ def test_params_and_macs_of_a_published_vector(name, cifar, shapes):
     assert count_params(network) / 1e6 == pytest.approx(params, abs=0.005)
     counted = count_unet_macs(network, (3, 32, 32)).conv_linear
     assert counted / 1e9 == pytest.approx(macs, abs=0.0051)
-    costs = {block: [{k: s.macs(k) for k in (1, 3, 5)} for s in c] for block, c in shapes.items()}
+    costs = {
+        block: [{(k,): s.macs(k) for k in (1, 3, 5)} for s in c] for block, c in shapes.items()
+    }
     assert arch_cost(costs, arch) / 1e6 == pytest.approx(searchable, abs=0.05)
     # the cost of the search and the count of the whole network differ by what is not searched
     base = arch_cost(costs, decode(VECTORS["teacher"]))
@@ -66,7 +68,9 @@ def test_params_and_macs_of_a_published_vector(name, cifar, shapes):
 
 
 def test_params_of_the_search_are_those_of_the_network(cifar, shapes):
-    costs = {block: [{k: s.params(k) for k in (1, 3, 5)} for s in c] for block, c in shapes.items()}
+    costs = {
+        block: [{(k,): s.params(k) for k in (1, 3, 5)} for s in c] for block, c in shapes.items()
+    }
     base = arch_cost(costs, decode(VECTORS["teacher"]))
     convs = [getattr(r, c) for places in searchable_convs(cifar).values() for r, c in places]
     assert base == sum(count_params(conv) for conv in convs)

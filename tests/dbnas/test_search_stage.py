@@ -185,7 +185,7 @@ def test_global_search_keeps_the_sum_of_losses(tiny, trained, make_job):
 def test_global_search_minds_the_sum_alone(r):
     """Against enumeration: block b may lose everything, as its losses hardly count in the sum."""
     space = SearchSpace((1, 3, 5), (("a", 2), ("b", 2)))
-    costs = {name: [{1: 1, 3: 9, 5: 25}] * 2 for name in "ab"}
+    costs = {name: [{(1,): 1, (3,): 9, (5,): 25}] * 2 for name in "ab"}
     problem = choose.Problem(space, costs, costs, "params")
     scale = {"a": 10.0, "b": 0.1}
 
@@ -231,7 +231,7 @@ def test_random_has_the_cost_of_its_model(tiny, trained, make_job):
 
 def test_random_is_never_its_model_nor_the_base():
     space = SearchSpace((1, 3), (("a", 2),))
-    costs = {"a": [{1: 1, 3: 9}, {1: 1, 3: 9}]}
+    costs = {"a": [{(1,): 1, (3,): 9}] * 2}
     problem = choose.Problem(space, costs, costs, "params")
     like = space.arch((1, 3))  # all four architectures are within the tolerance
     drawn = {choose.draw_like(problem, like, 1.0, seed).vector for seed in range(40)}

@@ -59,7 +59,9 @@ STAGES = {
         {"data": "data"},
     ),
     "supernet": Stage(
-        "dbnas.supernet", {**EVERY_STEP, "steps": 40}, {"teacher": "teacher", "data": "data"}
+        "dbnas.supernet",
+        {**EVERY_STEP, "steps": 40, "widths": [1.0, 0.5]},
+        {"teacher": "teacher", "data": "data"},
     ),
     "search": Stage(
         "dbnas.search",

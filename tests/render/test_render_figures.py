@@ -10,7 +10,7 @@ from PIL import Image
 
 from slimgen.render.command import MAKE_FIGURE, MAKE_TABLE, render
 from slimgen.render.figure_pareto import dots, frontier
-from slimgen.render.figure_search import chosen, cloud
+from slimgen.render.figure_search import architectures_figure, chosen, cloud, search_figure
 from slimgen.render.outputs import FIGURE_FORMATS, FIGURES, TABLE_FORMATS, TABLES
 from slimgen.render.results import Results
 from slimgen.render.settings import parse_render_settings
@@ -57,6 +57,24 @@ def test_cloud_and_choices_are_relative_to_the_base(tree):
     picks = chosen(results, "S1")
     assert picks["mid_block"] == (1.0, 1.0)
     assert picks["up_blocks.1"][0] == pytest.approx(1 / 9)
+
+
+def test_each_search_space_has_a_cloud_of_its_own(tree):
+    use_style()
+    results = Results(tree.root, parse_render_settings(tree.write().settings()))
+    labels = search_figure(results).axes[0].get_legend_handles_labels()[1]
+    assert {"candidates: kernels", "candidates: kernels_widths"} < set(labels)
+    assert cloud(results, ("widths",)).keys() == cloud(results, ("S1",)).keys()
+
+
+def test_cells_of_narrow_resblocks_are_flat(tree):
+    use_style()
+    results = Results(tree.root, parse_render_settings(tree.write().settings()))
+    (ax,) = architectures_figure(results).axes
+    heights = [cell.get_height() for cell in ax.patches]
+    assert len(heights) == 6 * sum(tree.blocks.values())  # the base and five searches
+    assert heights.count(max(heights)) == len(heights) - 4  # `widths` halves one block's 4 convs
+    assert min(heights) == pytest.approx(max(heights) / 2)
 
 
 def test_frontier_holds_what_nothing_beats(tree):

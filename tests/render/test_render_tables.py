@@ -45,6 +45,26 @@ def test_dbnas_cells_are_the_records(tree):
     assert table["random"]["r"] == ""
 
 
+def test_inner_widths_have_a_column_where_they_were_searched(tree):
+    table = make(tree.write(), "dbnas")
+    rows = cells(table)
+    share = 100 * (6 * 16 + 2 * 8) / (8 * 16)
+    assert float(rows["widths"]["inner width (%)"]) == pytest.approx(share, rel=1e-9)
+    assert rows["S2-linear"]["inner width (%)"] == rows["base"]["inner width (%)"] == ""
+    assert any("Inner width" in note for note in table.notes)
+    for seed in tree.seeds:
+        path = tree.folder("dbnas.search", "widths", seed) / "arch.json"
+        arch = json.loads(path.read_text())
+        path.write_text(json.dumps({k: v for k, v in arch.items() if "widths" not in k}))
+    without = make(tree, "dbnas")
+    assert "inner width (%)" not in cells(without)["widths"]
+    assert not any("Inner width" in note for note in without.notes)
+
+
+def test_summary_has_the_row_of_widths(tree):
+    assert cells(make(tree.write(), "summary"))["widths, ddim-10"]["params"]
+
+
 def test_what_was_not_measured_is_empty(tree):
     table = cells(make(tree.write(), "dbnas"))
     assert table["random"]["q ddim-50"] == table["random"]["fid_classifier dpm-20"] == ""

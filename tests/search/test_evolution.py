@@ -22,7 +22,7 @@ def loss_with_redundancy(vector):
 def test_finds_planted_redundancy():
     best = evolve(
         Evolution(),
-        KERNELS,
+        (KERNELS,) * 12,
         start=(3,) * 12,
         cost=cost,
         loss=loss_with_redundancy,
@@ -43,7 +43,7 @@ def test_matches_enumeration_on_a_small_space(seed):
     limit = 1.05 * loss((3,) * 6)
     best = evolve(
         Evolution(),
-        KERNELS,
+        (KERNELS,) * 6,
         start=(3,) * 6,
         cost=cost,
         loss=loss,
@@ -59,7 +59,7 @@ def test_same_generator_same_result():
     def run():
         return evolve(
             Evolution(population=8, generations=3, parents=4),
-            KERNELS,
+            (KERNELS,) * 20,
             start=(3,) * 20,
             cost=cost,
             loss=loss_with_redundancy,
@@ -74,7 +74,7 @@ def test_start_beyond_the_limit_is_refused():
     with pytest.raises(ValueError, match="the start has a loss of 1"):
         evolve(
             Evolution(),
-            KERNELS,
+            (KERNELS,) * 12,
             start=(3,) * 12,
             cost=cost,
             loss=loss_with_redundancy,
@@ -85,9 +85,22 @@ def test_start_beyond_the_limit_is_refused():
 
 def test_mutation_and_crossover():
     rng = random.Random(0)
-    assert mutate((3,) * 50, KERNELS, 0.0, rng) == (3,) * 50
-    changed = sum(k != 3 for _ in range(100) for k in mutate((3,) * 50, KERNELS, 0.3, rng))
+    assert mutate((3,) * 50, (KERNELS,) * 50, 0.0, rng) == (3,) * 50
+    changed = sum(k != 3 for _ in range(100) for k in mutate((3,) * 50, (KERNELS,) * 50, 0.3, rng))
     assert 800 < changed < 1200  # 5,000 draws, 0.3 x 2/3 of them differ
     child = crossover((1,) * 200, (5,) * 200, rng)
     assert set(child) == {1, 5}
     assert 70 < child.count(1) < 130
+
+
+def test_each_choice_keeps_to_its_own_options():
+    options, rng = ((16, 8), KERNELS, KERNELS, (32,)), random.Random(0)
+    drawn = {mutate((16, 3, 3, 32), options, 0.8, rng) for _ in range(2000)}
+    assert drawn == set(itertools.product(*options))
+
+
+def test_the_random_draws_of_a_space_of_kernels_are_pinned():
+    """Searches of finished runs draw as they did before there were other choices than kernels."""
+    rng = random.Random(5)
+    drawn = [mutate((3,) * 6, (KERNELS,) * 6, 0.5, rng) for _ in range(3)]
+    assert drawn == [(3, 3, 3, 3, 3, 3), (3, 3, 1, 3, 3, 3), (1, 3, 1, 1, 3, 3)]

@@ -23,14 +23,21 @@ def test_tree_equals_naive_loop_and_shares_prefixes():
             state = (state * 1.7 + table[position, kernel]) % 1.3
         return state
 
-    scores = score_all((1, 3, 5), 4, start=0.25, advance=advance, score=lambda state: state)
+    scores = score_all(((1, 3, 5),) * 4, start=0.25, advance=advance, score=lambda state: state)
     assert list(scores) == list(itertools.product((1, 3, 5), repeat=4))
     assert scores == {choices: naive(choices) for choices in scores}
     assert len(steps) == 3 + 9 + 27 + 81  # not 4 * 81
 
 
+def test_every_position_has_options_of_its_own():
+    options = ((16, 8), (1, 3, 5), (3, 1))
+    scores = score_all(options, start=(), advance=lambda _, k, state: (*state, k), score=sum)
+    assert scores == {choices: sum(choices) for choices in itertools.product(*options)}
+    assert list(scores) == list(itertools.product(*options))
+
+
 def test_empty_block_has_one_candidate():
-    assert score_all((1, 3), 0, start=2.0, advance=max, score=float) == {(): 2.0}
+    assert score_all((), start=2.0, advance=max, score=float) == {(): 2.0}
 
 
 def test_cheapest_within_the_limit_ties_by_loss():

@@ -20,6 +20,30 @@ def _odd(kernels: tuple[int, ...]) -> tuple[int, ...]:
     return kernels
 
 
+def _fractions(widths: tuple[float, ...]) -> tuple[float, ...]:
+    for width in widths:
+        if not 0 < width <= 1:
+            raise ValueError(f"width {width:g}: widths are fractions above 0 and at most 1")
+    if 1.0 not in widths or len(set(widths)) != len(widths):
+        raise ValueError(
+            f"widths {list(widths)}: they hold 1.0, the teacher's own, and no fraction twice"
+        )
+    return widths
+
+
+def whole_groups(fraction: float, groups: int) -> int:
+    """Return how many of the groups of a GroupNorm are a fraction of its channels.
+
+    Raises ValueError where these are not one or more whole groups.
+    """
+    count = round(fraction * groups)
+    if count < 1 or abs(count - fraction * groups) > 1e-6:
+        raise ValueError(
+            f"{fraction:g} of {groups} groups of channels are not one or more whole groups"
+        )
+    return count
+
+
 class SupernetSettings(Training):
     """dbnas.supernet: separate weights per kernel size, each block distilled alone."""
 
@@ -30,6 +54,11 @@ class SupernetSettings(Training):
     )
     batch_size: int = Field(128, ge=1)
     kernels: tuple[int, ...] = (1, 3, 5)
+    widths: tuple[float, ...] = Field(
+        (1.0,),
+        description="Channels between the two convs of a ResBlock, as fractions of the teacher's: "
+        "whole groups of its GroupNorm. A narrower one shares the first channels of the widest.",
+    )
     init: Literal["random", "teacher"] = Field(
         "random",
         description="`teacher`: a block's norms, time projections, attention, shortcuts and "
@@ -48,6 +77,7 @@ class SupernetSettings(Training):
     flip: bool = True
 
     _kernels_odd = field_validator("kernels")(_odd)
+    _widths_are_fractions = field_validator("widths")(_fractions)
 
     @model_validator(mode="after")
     def _preset_order(self) -> SupernetSettings:
@@ -63,7 +93,7 @@ class Supernet(SupernetSettings, Variants):
 
 
 class SearchSettings(StageSettings):
-    """dbnas.search: choose one kernel per conv of every block."""
+    """dbnas.search: choose one kernel per conv of every block, and widths where there are some."""
 
     supernet: str = Field("kernels", description="Variant of dbnas.supernet to search in.")
     method: Literal["local", "global", "random"] = "local"

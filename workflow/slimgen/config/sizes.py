@@ -1,21 +1,27 @@
-"""Numbers of images that a later stage would refuse stop the run before any job.
+"""Numbers of images, and widths, that a later stage would refuse stop the run before any job.
 
-The stages check the same on the images that they really have; what is told here would else come
-after the trainings that those stages wait for.
+The stages check the same on the images and the teacher that they really have; what is told here
+would else come after the trainings that those stages wait for.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from slimgen.config.dbnas import whole_groups
 from slimgen.config.errors import ConfigError
 from slimgen.config.names import model_rows
 from slimgen.config.run import Config, stage_settings
 
 
 def check_sizes(config: Config) -> None:
-    """Raise ConfigError with one line for each number of images that cannot work."""
-    lines = [*_report_lines(config), *_measurement_lines(config), *_search_lines(config)]
+    """Raise ConfigError with one line for each number or width that cannot work."""
+    lines = [
+        *_report_lines(config),
+        *_measurement_lines(config),
+        *_search_lines(config),
+        *_width_lines(config),
+    ]
     if lines:
         raise ConfigError("\n".join(f"config: {line}" for line in lines))
 
@@ -63,3 +69,22 @@ def _search_lines(config: Config) -> list[str]:
         for name, search in searches.items()
         if search.num_images > data.search
     ]
+
+
+def _width_lines(config: Config) -> list[str]:
+    """Widths that tear a group of the teacher's GroupNorm; `teacher.train.from` is not read."""
+    teacher: Any = config.teacher.train.variant(config.dataset)
+    if config.dbnas is None or teacher.from_ is not None:
+        return []
+    groups = teacher.network.norm_num_groups
+    lines: dict[str, None] = {}
+    for name, changes in config.dbnas.supernet.variants.items():
+        supernet: Any = config.dbnas.supernet.variant(name)
+        where = "dbnas.supernet" + (f".variants.{name}" if "widths" in changes else "")
+        for width in supernet.widths:
+            try:
+                whole_groups(width, groups)
+            except ValueError as error:
+                line = f"{where}.widths = {list(supernet.widths)}: {error}"
+                lines[f"{line} (teacher.train.network.norm_num_groups)"] = None
+    return list(lines)

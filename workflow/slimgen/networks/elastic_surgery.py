@@ -27,7 +27,7 @@ from torch.utils._pytree import tree_leaves
 
 from slimgen.networks.channel_groups import trace_channels
 from slimgen.networks.channel_plan import ChannelPlan, LayerAxes, Widths
-from slimgen.networks.elastic import ElasticConv2d, ElasticConvTranspose2d, ElasticLinear
+from slimgen.networks.elastic_layers import elastic
 from slimgen.networks.elastic_norms import (
     ElasticBatchNorm2d,
     ElasticGroupNorm,
@@ -35,34 +35,7 @@ from slimgen.networks.elastic_norms import (
 )
 
 Inputs = torch.Tensor | tuple[torch.Tensor, ...]
-ELASTIC: dict[type[nn.Module], type[nn.Module]] = {
-    nn.Conv2d: ElasticConv2d,
-    nn.ConvTranspose2d: ElasticConvTranspose2d,
-    nn.Linear: ElasticLinear,
-    nn.InstanceNorm2d: ElasticInstanceNorm2d,
-    nn.GroupNorm: ElasticGroupNorm,
-    nn.BatchNorm2d: ElasticBatchNorm2d,
-}
 NORMS = (ElasticInstanceNorm2d, ElasticGroupNorm, ElasticBatchNorm2d)
-
-
-def elastic(layer: nn.Module, path: str) -> nn.Module:
-    """Return an elastic layer that takes over an ordinary layer's parameters and buffers.
-
-    Raises ValueError for layers of other kinds, with hooks (old spectral or weight norm), and for
-    InstanceNorm with running statistics.
-    """
-    kind = ELASTIC.get(type(layer))
-    if kind is None:
-        raise ValueError(f"{path} is a {type(layer).__name__}, which cannot be made elastic")
-    if layer._forward_pre_hooks or layer._forward_hooks:
-        raise ValueError(f"{path} has hooks (spectral or weight norm?): remove them first")
-    if isinstance(layer, nn.InstanceNorm2d) and layer.track_running_stats:
-        raise ValueError(f"{path} is an InstanceNorm2d with running statistics: not supported")
-    # The elastic classes add methods and no state: the state is taken over whole, not copied.
-    made = kind.__new__(kind)
-    made.__dict__ = layer.__dict__
-    return made
 
 
 class ElasticNetwork(nn.Module):

@@ -1,17 +1,21 @@
 """A U-Net that holds separate weights for every kernel size of every ResBlock conv.
 
 `supernet(x, t, arch)` computes one path, `extract(supernet, arch)` returns it as an ordinary
-network with equal output. Nothing is ever "active": an arch is a value, block name -> kernel sizes
+network with equal output. Nothing is ever "active": an arch is a value, block name -> choices
 (Tang et al. 2023, single path as in Guo et al. 2020; weights of different sizes are not shared).
 
-A block is compiled into a program: fixed steps between its choice convs. One path runs it from end
-to end; a search over all paths stops before a conv and tries every size from the same state.
+With more than one inner width every ResBlock also chooses how many channels lie between its two
+convs. Widths do share weights: a narrower ResBlock has the first channels of the widest one, in
+whole groups of its GroupNorm, by the elastic layers of GAN Compression's search.
+
+A block is compiled into a program: fixed steps between its choices. One path runs it from end to
+end; a search over all paths stops before a choice and tries every value from the same state.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -20,26 +24,31 @@ from diffusers.models.resnet import ResnetBlock2D
 from diffusers.models.unets.unet_2d import UNet2DModel
 from torch import nn
 
+from slimgen.networks.block_choices import Choices, kernels_of, resblocks, widths_of
+from slimgen.networks.choice_layers import (
+    ChoiceConv2d,
+    WidthChoice,
+    chosen_layers,
+    has_widths,
+    inner_widths,
+    make_elastic,
+    time_shift,
+)
 from slimgen.networks.searched_unet import (
-    Kernels,
     SearchedUNet2DModel,
-    resized,
     searchable_convs,
     unet_config,
 )
-from slimgen.networks.unet_blocks import BlockInputs, Outputs, check_blocks, named_blocks, walk
+from slimgen.networks.unet_blocks import (
+    BlockInputs,
+    Outputs,
+    check_blocks,
+    named_blocks,
+    named_resnets,
+    walk,
+)
 
-
-class ChoiceConv2d(nn.Module):
-    """One conv per kernel size in place of `conv`, each with random weights of its own."""
-
-    def __init__(self, conv: nn.Conv2d, kernels: Sequence[int]) -> None:
-        super().__init__()
-        self.convs = nn.ModuleDict({str(kernel): resized(conv, kernel) for kernel in kernels})
-
-    def forward(self, x: torch.Tensor, kernel: int) -> torch.Tensor:
-        """Return the conv of size `kernel` applied to x (n, c, h, w)."""
-        return self.convs[str(kernel)](x)
+Arch = Mapping[str, Sequence[int]]  # block -> its choices: see `block_choices`
 
 
 @dataclass(frozen=True)
@@ -51,35 +60,45 @@ class BlockState:
     temb: torch.Tensor  # (n, e)
     skips: Outputs  # incoming skips that are still to be used
     outputs: Outputs = ()  # what the block returns
+    width: int | None = None  # outputs of the next conv, None for all
 
 
 Step = Callable[[BlockState], BlockState]
+Place = ChoiceConv2d | WidthChoice
 
 
 @dataclass(frozen=True)
 class Program:
-    """A block as `convs` with fixed steps before, between and after them."""
+    """A block as `places` where it chooses, with fixed steps before, between and after them."""
 
-    segments: tuple[tuple[Step, ...], ...]  # one more than convs
-    convs: tuple[ChoiceConv2d, ...]
+    segments: tuple[tuple[Step, ...], ...]  # one more than places
+    places: tuple[Place, ...]
 
     def start(self, inputs: BlockInputs) -> BlockState:
-        """Return the state before the first conv."""
+        """Return the state before the first choice."""
         state = BlockState(inputs.hidden, inputs.hidden, inputs.temb, inputs.skips)
         return self._fixed(0, state)
 
-    def advance(self, position: int, kernel: int, state: BlockState) -> BlockState:
-        """Return the state after conv `position` of size `kernel` and all fixed steps behind it."""
-        hidden = self.convs[position](state.hidden, kernel)
-        return self._fixed(position + 1, replace(state, hidden=hidden))
+    def advance(self, position: int, choice: int, state: BlockState) -> BlockState:
+        """Return the state after `choice` at a position and all fixed steps behind it.
 
-    def run(self, inputs: BlockInputs, kernels: Sequence[int]) -> Outputs:
-        """Return every tensor that the block returns on the path `kernels`."""
-        if len(kernels) != len(self.convs):
-            raise ValueError(f"{list(kernels)}: the block has {len(self.convs)} choices")
+        The choice is the size of a conv, or the width that the next one is given.
+        """
+        place = self.places[position]
+        if isinstance(place, WidthChoice):
+            state = replace(state, width=choice)
+        else:
+            hidden = place(state.hidden, choice, state.width)
+            state = replace(state, hidden=hidden, width=None)
+        return self._fixed(position + 1, state)
+
+    def run(self, inputs: BlockInputs, choices: Sequence[int]) -> Outputs:
+        """Return every tensor that the block returns on the path `choices`."""
+        if len(choices) != len(self.places):
+            raise ValueError(f"{list(choices)}: the block has {len(self.places)} choices")
         state = self.start(inputs)
-        for position, kernel in enumerate(kernels):
-            state = self.advance(position, kernel, state)
+        for position, choice in enumerate(choices):
+            state = self.advance(position, choice, state)
         return state.outputs
 
     def _fixed(self, segment: int, state: BlockState) -> BlockState:
@@ -98,7 +117,7 @@ def make_program(name: str, block: nn.Module) -> Program:
     resnets, attentions = list(block.resnets), list(getattr(block, "attentions", ()))  # type: ignore[arg-type]
     if not (down or up):
         attentions = [None, *attentions]  # the middle block attends before its later ResBlocks
-    steps: list[Step | ChoiceConv2d] = []
+    steps: list[Step | Place] = []
     for i, resnet in enumerate(resnets):
         attention = attentions[i] if attentions else None
         attend = [] if attention is None else [partial(_apply, attention)]
@@ -117,21 +136,22 @@ def make_program(name: str, block: nn.Module) -> Program:
     return _split(steps)
 
 
-def _split(steps: list[Step | ChoiceConv2d]) -> Program:
+def _split(steps: list[Step | Place]) -> Program:
     segments: list[list[Step]] = [[]]
-    convs: list[ChoiceConv2d] = []
+    places: list[Place] = []
     for step in steps:
-        if isinstance(step, ChoiceConv2d):
-            convs.append(step)
+        if isinstance(step, Place):
+            places.append(step)
             segments.append([])
         else:
             segments[-1].append(step)
-    return Program(tuple(tuple(segment) for segment in segments), tuple(convs))
+    return Program(tuple(tuple(segment) for segment in segments), tuple(places))
 
 
-def _resnet_steps(resnet: ResnetBlock2D) -> list[Step | ChoiceConv2d]:
+def _resnet_steps(resnet: ResnetBlock2D) -> list[Step | Place]:
     return [
         partial(_before_conv1, resnet),
+        *([WidthChoice()] if has_widths(resnet) else []),
         resnet.conv1,  # type: ignore[list-item]
         partial(_before_conv2, resnet),
         resnet.conv2,  # type: ignore[list-item]
@@ -149,7 +169,7 @@ def _before_conv1(resnet: ResnetBlock2D, state: BlockState) -> BlockState:
 
 def _before_conv2(resnet: ResnetBlock2D, state: BlockState) -> BlockState:
     temb = state.temb if resnet.skip_time_act else resnet.nonlinearity(state.temb)
-    temb = resnet.time_emb_proj(temb)[:, :, None, None]
+    temb = time_shift(resnet, temb, state.hidden.shape[1])[:, :, None, None]
     if resnet.time_embedding_norm == "scale_shift":
         scale, shift = temb.chunk(2, dim=1)
         hidden = resnet.norm2(state.hidden) * (1 + scale) + shift
@@ -186,20 +206,37 @@ def key(block: str) -> str:
 class KernelSupernet(nn.Module):
     """The supernet of a plain U-Net, which it takes over: its searchable convs become choices.
 
+    `fractions` are the inner widths that a ResBlock can have, of the U-Net's own. With the own one
+    alone no width is a choice, and no layer is elastic.
+
     With `own_time` each block has a time embedding of its own beside it, the one that it was
     trained with (the derived code trains one along, so that it differs from block to block). Raises
-    ValueError for a U-Net with blocks of other kinds.
+    ValueError for a U-Net with blocks of other kinds, and for a fraction that is no whole groups.
     """
 
     def __init__(
-        self, unet: UNet2DModel, kernels: Sequence[int], *, own_time: bool = False
+        self,
+        unet: UNet2DModel,
+        kernels: Sequence[int],
+        *,
+        fractions: Sequence[float] = (1.0,),
+        own_time: bool = False,
     ) -> None:
         super().__init__()
         check_blocks(unet)
         self.kernels, self.own_time = tuple(kernels), own_time
+        self.fractions = tuple(fractions)
+        self.with_widths = self.fractions != (1.0,)
+        self.widths: dict[str, tuple[Choices, ...]] = {}  # block -> choices of each ResBlock
+        if self.with_widths:
+            self.widths = inner_widths(unet, self.fractions)
         for places in searchable_convs(unet).values():
             for resnet, conv in places:
                 setattr(resnet, conv, ChoiceConv2d(getattr(resnet, conv), kernels))
+        if self.with_widths:
+            for block in named_blocks(unet).values():
+                for path, resnet in named_resnets(block).items():
+                    make_elastic(resnet, path)
         self.unet = unet
         self.time_embeddings = nn.ModuleDict(
             {key(name): copy.deepcopy(unet.time_embedding) for name in self.blocks if own_time}
@@ -212,7 +249,7 @@ class KernelSupernet(nn.Module):
 
     @property
     def positions(self) -> dict[str, int]:
-        """Return block -> number of its choices."""
+        """Return block -> number of its convs, each of which chooses a kernel size."""
         return {name: len(places) for name, places in searchable_convs(self.unet).items()}
 
     def inputs(self, name: str, teacher: BlockInputs, t: torch.Tensor) -> BlockInputs:
@@ -229,32 +266,28 @@ class KernelSupernet(nn.Module):
         """Return the program of one block."""
         return make_program(name, self.blocks[name])
 
-    def run_block(self, name: str, inputs: BlockInputs, kernels: Sequence[int]) -> Outputs:
-        """Return every tensor that block `name` returns on the path `kernels`."""
-        return self.program(name).run(inputs, kernels)
+    def run_block(self, name: str, inputs: BlockInputs, choices: Sequence[int]) -> Outputs:
+        """Return every tensor that block `name` returns on the path `choices`."""
+        return self.program(name).run(inputs, choices)
 
-    def forward(self, x: torch.Tensor, t: torch.Tensor, arch: Kernels) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, t: torch.Tensor, arch: Arch) -> torch.Tensor:
         """Return the prediction (n, c, h, w) of the subnet `arch` for x (n, c, h, w) at t (n,)."""
         return walk(self.unet, x, t, lambda name, inputs: self.run_block(name, inputs, arch[name]))
 
 
-def extract(supernet: KernelSupernet, arch: Kernels) -> SearchedUNet2DModel:
+def extract(supernet: KernelSupernet, arch: Arch) -> SearchedUNet2DModel:
     """Return the subnet `arch` as a network of its own (copied weights, same device and mode)."""
-    network = SearchedUNet2DModel(kernels=arch, **unet_config(supernet.unet))
-    chosen = dict(supernet.unet.state_dict())
-    for name in [name for name in chosen if ".convs." in name]:
-        where, _, rest = name.partition(".convs.")
-        kernel, _, tensor = rest.partition(".")
-        value = chosen.pop(name)
-        if int(kernel) == chosen_kernel(network, where):
-            chosen[f"{where}.{tensor}"] = value
-    network.load_state_dict(chosen)
+    both = supernet.with_widths
+    kernels = {name: kernels_of(choices, with_widths=both) for name, choices in arch.items()}
+    widths = {name: widths_of(choices) for name, choices in arch.items()} if both else None
+    network = SearchedUNet2DModel(kernels, widths, **unet_config(supernet.unet))
+    weights = {n: w for n, w in supernet.unet.state_dict().items() if ".convs." not in n}
+    for name, block in supernet.blocks.items():
+        chosen = resblocks(arch[name], with_widths=both)
+        for (path, resnet), choices in zip(named_resnets(block).items(), chosen, strict=True):
+            for part, layer in chosen_layers(resnet, choices).items():
+                for tensor, value in layer.state_dict().items():
+                    weights[f"{name}.{path}.{part}.{tensor}"] = value
+    network.load_state_dict(weights)
     nn.Module.to(network, next(supernet.parameters()).device)
     return network.train(supernet.training)
-
-
-def chosen_kernel(network: SearchedUNet2DModel, conv: str) -> int:
-    """Return the kernel size of a network's conv, given by its dotted name."""
-    module = network.get_submodule(conv)
-    assert isinstance(module, nn.Conv2d)
-    return int(module.kernel_size[0])

@@ -1,4 +1,4 @@
-"""Reading found architectures: kernels of every block, share that changed, who uses which."""
+"""Reading found architectures: kernels and widths of blocks, share that changed, who uses which."""
 
 from __future__ import annotations
 
@@ -21,6 +21,23 @@ def read_arch(results: Results, search: str, seed: int) -> dict[str, Any]:
             path = results.folder("dbnas.search", search, seed) / "arch.json"
             raise StageError(f"{path}: no {key!r} in it")
     return content
+
+
+def width_shares(arch: dict[str, Any], block: str) -> list[float]:
+    """Return the inner width of each ResBlock of a block, of the base's: 1 where not chosen."""
+    count = len(arch["kernels"][block]) // 2
+    if "widths" not in arch:
+        return [1.0] * count
+    pairs = zip(arch["widths"][block], arch["base_widths"][block], strict=True)
+    return [width / base for width, base in pairs]
+
+
+def mean_width(arch: dict[str, Any]) -> float | None:
+    """Return the channels inside the ResBlocks, of the base's; None where they were no choice."""
+    if "widths" not in arch:
+        return None
+    kept, all_ = (sum(map(sum, arch[key].values())) for key in ("widths", "base_widths"))
+    return kept / all_
 
 
 def search_of(results: Results, row: str) -> str | None:

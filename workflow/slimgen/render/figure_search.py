@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from slimgen.render.architecture import BASE, read_arch, searches
+from slimgen.render.architecture import BASE, read_arch, searches, spaces, width_shares
 from slimgen.render.results import Results
 from slimgen.render.style import MARKERS, WIDTH, line_colours, use_log
 from slimgen.training.job import StageError
@@ -17,6 +17,7 @@ from slimgen.training.job import StageError
 COLUMNS = 3
 KERNEL_COLOURS = {1: "#cfe3f3", 3: "#f2f2f2", 5: "#f7c98b", 7: "#e08a6d"}
 OTHER_KERNEL = "#d8c6e8"
+CLOUD_COLOURS = ("0.72", "#f0d2a8", "#cfe6cf", "#e6cfe3")  # one per search space
 
 
 def cloud(results: Results, found: Sequence[str]) -> dict[str, list[tuple[float, float]]]:
@@ -52,7 +53,11 @@ def search_figure(results: Results) -> Figure:
     found = searches(results)
     if not found:
         raise StageError("render.dbnas: the run has no search to draw")
-    points = cloud(results, found)
+    clouds = {
+        space: cloud(results, [name for name in found if space_of(results, name) == space])
+        for space in spaces(results)
+    }
+    points = next(iter(clouds.values()))
     picks = {search: chosen(results, search) for search in found}
     columns = min(COLUMNS, len(points))
     lines = -(-len(points) // columns)
@@ -60,8 +65,8 @@ def search_figure(results: Results) -> Figure:
     axes = figure.subplots(lines, columns, squeeze=False)
     for ax in axes.flat[len(points) :]:
         ax.axis("off")
-    for ax, (block, candidates) in zip(axes.flat, points.items(), strict=False):
-        draw_cloud(ax, results, block, candidates, picks)
+    for ax, block in zip(axes.flat, points, strict=False):
+        draw_block(ax, results, block, {name: mine[block] for name, mine in clouds.items()}, picks)
     for ax in axes[:, 0]:
         ax.set_ylabel("loss / base loss")
     for at in range(len(points)):
@@ -73,16 +78,31 @@ def search_figure(results: Results) -> Figure:
     return figure
 
 
-def draw_cloud(
+def space_of(results: Results, search: str) -> str:
+    """Return the supernet that a search looked into."""
+    return str(results.stage_settings("dbnas.search", search)["supernet"])
+
+
+def draw_block(
     ax: Axes,
     results: Results,
     block: str,
-    candidates: Sequence[tuple[float, float]],
+    clouds: dict[str, list[tuple[float, float]]],
     picks: dict[str, dict[str, tuple[float, float]]],
 ) -> None:
-    """Draw one block."""
-    x, y = zip(*candidates, strict=True)
-    ax.scatter(x, y, s=7, color="0.72", linewidths=0, label="candidates", rasterized=len(x) > 300)
+    """Draw one block: the candidates of every search space, and what each search chose."""
+    for order, (space, candidates) in enumerate(clouds.items()):
+        x, y = zip(*candidates, strict=True)
+        ax.scatter(
+            x,
+            y,
+            s=7,
+            color=CLOUD_COLOURS[order % len(CLOUD_COLOURS)],
+            linewidths=0,
+            label="candidates" if len(clouds) == 1 else f"candidates: {space}",
+            rasterized=len(x) > 300,
+            zorder=1 - 0.1 * order,
+        )
     ax.scatter([1], [1], s=46, marker="*", color="black", label="base", zorder=3)
     for index, (search, colour) in enumerate(zip(picks, line_colours(len(picks)), strict=True)):
         settings = results.stage_settings("dbnas.search", search)
@@ -103,7 +123,7 @@ def draw_cloud(
                 label=name,
                 zorder=4,
             )
-    use_log(ax, "y", y)
+    use_log(ax, "y", [loss for candidates in clouds.values() for _, loss in candidates])
     ax.set_title(block)
     ax.grid(alpha=0.4)
 
@@ -121,7 +141,10 @@ def architectures(results: Results) -> dict[str, dict[str, Any]]:
 
 
 def architectures_figure(results: Results) -> Figure:
-    """Draw one line of cells per architecture: the kernel size of every conv, block by block."""
+    """Draw one line of cells per architecture: the kernel size of every conv, block by block.
+
+    The height of a cell is the inner width of its ResBlock.
+    """
     archs = architectures(results)
     blocks = {name: len(kernels) for name, kernels in archs[BASE]["kernels"].items()}
     total = sum(blocks.values()) + 0.6 * (len(blocks) - 1)
@@ -130,10 +153,14 @@ def architectures_figure(results: Results) -> Figure:
     for line, (name, arch) in enumerate(archs.items()):
         x = 0.0
         for block in blocks:
-            for kernel in arch["kernels"][block]:
+            shares = width_shares(arch, block)
+            for at, kernel in enumerate(arch["kernels"][block]):
                 colour = KERNEL_COLOURS.get(kernel, OTHER_KERNEL)
-                cell = (x, -line)
-                ax.add_patch(Rectangle(cell, 0.94, 0.86, facecolor=colour, edgecolor="0.6", lw=0.5))
+                height = 0.86 * shares[at // 2]
+                cell = (x, -line + 0.43 - height / 2)
+                ax.add_patch(
+                    Rectangle(cell, 0.94, height, facecolor=colour, edgecolor="0.6", lw=0.5)
+                )
                 ax.text(x + 0.47, -line + 0.43, str(kernel), ha="center", va="center", fontsize=7)
                 x += 1
             x += 0.6

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from slimgen.render.architecture import read_arch, search_of, searches
+from slimgen.render.architecture import mean_width, read_arch, search_of, searches
 from slimgen.render.number import Number
 from slimgen.render.published import published_for, published_rows
 from slimgen.render.results import TEACHER, Results
@@ -26,7 +26,13 @@ from slimgen.render.table import Column, Table
 SAMPLERS = ("ddim-10", "ddim-20", "ddim-50", "ddim-100", "dpm-10", "dpm-20")
 R = Column("r", "g")
 CHANGED = Column("convs changed (%)", ".0f")
+WIDTH = Column("inner width (%)", ".0f")
 COST = Column("searchable cost (%)", ".0f")
+WIDTH_NOTE = (
+    "Inner width: channels between the two convs of the ResBlocks, of the base's; empty where the "
+    "search chooses kernel sizes alone. A conv is changed by another kernel size or by fewer "
+    "channels. r holds within a supernet: one that shares widths has another base loss."
+)
 
 
 def samplers(results: Results) -> tuple[str, ...]:
@@ -42,7 +48,7 @@ def samplers(results: Results) -> tuple[str, ...]:
 
 
 def search_cells(results: Results, row: str) -> Row:
-    """Return r, share of convs changed, cost relative to the base; empty for the base itself."""
+    """Return r, convs changed, inner width and cost relative to the base; empty for the base."""
     search = search_of(results, row)
     if search is None:
         return {}
@@ -50,10 +56,12 @@ def search_cells(results: Results, row: str) -> Row:
     archs = [read_arch(results, search, seed) for seed in results.settings.seeds]
     shares = [arch["changed_convs"] / arch["convs"] for arch in archs]
     costs = [arch["relative_cost"] for arch in archs]
+    widths = [width for arch in archs if (width := mean_width(arch)) is not None]
     r = Number((settings["r"],)) if settings["method"] != "random" else None
     return {
         R.name: r,
         CHANGED.name: Number(tuple(shares)).scaled(100),
+        WIDTH.name: Number(tuple(widths)).scaled(100) if widths else None,
         COST.name: Number(tuple(costs)).scaled(100),
     }
 
@@ -83,6 +91,7 @@ def dbnas_table(results: Results) -> Table:
         for label in labels:
             cells |= quality_cells(results, system, row, label, label)
         rows.append(cells)
+    widths = (WIDTH,) if any(row.get(WIDTH.name) for row in rows) else ()
     numbers = published_for((TEACHER, "dbnas"), results.settings.dataset)
     return Table(
         name="dbnas",
@@ -94,6 +103,7 @@ def dbnas_table(results: Results) -> Table:
             LATENCY,
             R,
             CHANGED,
+            *widths,
             COST,
             *(q_column(label) for label in labels),
             *(fid_column(results, label) for label in labels),
@@ -105,6 +115,7 @@ def dbnas_table(results: Results) -> Table:
             "MACs are those of one network evaluation (convolutions, linears, attention products). "
             "r: allowed block loss relative to the base path. Searchable "
             "cost: what the search minimises, relative to the base. Empty: not measured.",
+            *([WIDTH_NOTE] if widths else []),
             TIMES_NOTE,
             *base_notes(results),
         ),

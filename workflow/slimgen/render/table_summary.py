@@ -31,7 +31,7 @@ from slimgen.render.table import Column, Table
 
 SYSTEM_COLUMN = Column("system")
 TOTAL_MACS = Column("MACs of a sample (M)", ",.2f")
-MAIN_DBNAS = ("S1-linear", "S2-linear")
+MAIN_DBNAS = ("S1-linear", "S2-linear", "widths")
 MAIN_ACT = ("act", "act-searched", "ct")
 MAIN_SAMPLERS = ("ddim-50", "ddim-10")
 

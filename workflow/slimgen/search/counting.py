@@ -1,7 +1,7 @@
 """Uniform sampling among all architectures whose cost lies in a range, by dynamic programming.
 
-N_i(c) is the number of ways in which the choices i, i + 1, ... add up to c:
-N_n(0) = 1, N_i(c) = sum over kernels k of N_{i+1}(c - cost_i(k)).
+N_i(c) is the number of ways in which the parts i, i + 1, ... add up to c:
+N_n(0) = 1, N_i(c) = sum over choices k of part i of N_{i+1}(c - cost_i(k)).
 Counts are exact integers (a U-Net has 10^21 architectures). A sample draws its rank among all
 architectures in range and is unranked through the tables, so each of them is equally likely.
 """
@@ -16,9 +16,9 @@ from slimgen.search.space import Choices
 
 
 class CostCounts:
-    """How many vectors of choices have which cost; `costs[i]` maps choice -> cost at position i."""
+    """How many vectors of choices have which cost; `costs[i]` maps choices -> cost of part i."""
 
-    def __init__(self, costs: Sequence[Mapping[int, int]]) -> None:
+    def __init__(self, costs: Sequence[Mapping[Choices, int]]) -> None:
         self.costs = [dict(sorted(choices.items())) for choices in costs]
 
     @cached_property
@@ -54,11 +54,11 @@ class CostCounts:
 
     def _unrank(self, left: int, rank: int) -> Choices:
         vector: list[int] = []
-        for position, choices in enumerate(self.costs):
-            for choice, cost in choices.items():
-                n = self.tables[position + 1].get(left - cost, 0)
+        for part, choices in enumerate(self.costs):
+            for chosen, cost in choices.items():
+                n = self.tables[part + 1].get(left - cost, 0)
                 if rank < n:
-                    vector.append(choice)
+                    vector.extend(chosen)
                     left -= cost
                     break
                 rank -= n

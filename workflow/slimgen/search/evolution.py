@@ -24,10 +24,13 @@ class Evolution:
 
 
 def mutate(
-    vector: Choices, kernels: Sequence[int], probability: float, rng: random.Random
+    vector: Choices, options: Sequence[Choices], probability: float, rng: random.Random
 ) -> Choices:
-    """Return `vector` with each choice drawn anew with the given probability."""
-    return tuple(rng.choice(kernels) if rng.random() < probability else k for k in vector)
+    """Return `vector` with each choice drawn anew from its options with the given probability."""
+    return tuple(
+        rng.choice(others) if rng.random() < probability else choice
+        for choice, others in zip(vector, options, strict=True)
+    )
 
 
 def crossover(first: Choices, second: Choices, rng: random.Random) -> Choices:
@@ -37,7 +40,7 @@ def crossover(first: Choices, second: Choices, rng: random.Random) -> Choices:
 
 def evolve(
     settings: Evolution,
-    kernels: Sequence[int],
+    options: Sequence[Choices],
     *,
     start: Choices,
     cost: Callable[[Choices], int],
@@ -47,6 +50,7 @@ def evolve(
 ) -> Choices:
     """Return the cheapest vector found with loss <= limit, ties by loss.
 
+    `options` lists what each choice of a vector can be.
     `start` must keep the limit; so the result always does. Vectors that keep the limit rank before
     all others, by cost; the others by how far they exceed it, so that the first generations find
     their way. Raises ValueError where `start` exceeds the limit.
@@ -65,7 +69,7 @@ def evolve(
         attempts += 1
         # Half of the others are near the start, since few random vectors keep a tight limit.
         near = len(population) % 2 == 1
-        population.add(mutate(start, kernels, settings.mutation if near else 1.0, rng))
+        population.add(mutate(start, options, settings.mutation if near else 1.0, rng))
     parents = sorted(population, key=rank)[: settings.parents]
     for _ in range(settings.generations):
         children = set(parents)
@@ -73,7 +77,7 @@ def evolve(
             if len(children) >= len(parents) + settings.population:
                 break
             if len(children) % 2:
-                children.add(mutate(rng.choice(parents), kernels, settings.mutation, rng))
+                children.add(mutate(rng.choice(parents), options, settings.mutation, rng))
             else:
                 children.add(crossover(rng.choice(parents), rng.choice(parents), rng))
         parents = sorted(children, key=rank)[: settings.parents]

@@ -18,18 +18,16 @@ MAX_CANDIDATES = 50_000  # of one block; beyond, evolution (a block of 9 convs h
 
 
 def score_all(
-    kernels: Sequence[int],
-    length: int,
+    options: Sequence[Choices],
     *,
     start: State,
     advance: Callable[[int, int, State], State],
     score: Callable[[State], float],
 ) -> dict[Choices, float]:
-    """Return the score of every candidate, in lexicographic order of `kernels`.
+    """Return the score of every candidate, in lexicographic order of the options.
 
     Args:
-        kernels: the choices at each of `length` positions.
-        length: number of positions.
+        options: what can be chosen, position by position.
         start: the state before the first choice.
         advance: (position, choice, state) -> the state behind that choice; must not change `state`.
         score: final state -> score.
@@ -37,11 +35,11 @@ def score_all(
     scores: dict[Choices, float] = {}
 
     def descend(prefix: Choices, state: State) -> None:
-        if len(prefix) == length:
+        if len(prefix) == len(options):
             scores[prefix] = score(state)
             return
-        for kernel in kernels:
-            descend((*prefix, kernel), advance(len(prefix), kernel, state))
+        for choice in options[len(prefix)]:
+            descend((*prefix, choice), advance(len(prefix), choice, state))
 
     descend((), start)
     return scores

@@ -148,7 +148,7 @@ def make_update(
 
 
 def new_network(settings: StudentSettings, images: Images, *, arch: Path | None, seed: int) -> Any:
-    """Return the generator: random weights, the searched kernels of `arch` where it is given.
+    """Return the generator: random weights, the architecture of `arch` where it is given.
 
     Raises ValueError where network, images, architecture and `init_from` do not fit.
     """
@@ -163,7 +163,7 @@ def new_network(settings: StudentSettings, images: Images, *, arch: Path | None,
             raise ValueError(f"{arch}: no `kernels`, block -> list of kernel sizes")
         torch.manual_seed(derive_seed(seed, 0, "init"))
         arguments = unet_arguments(settings.network, channels=channels, size=height)
-        network = SearchedUNet2DModel(kernels=found["kernels"], **arguments)
+        network = SearchedUNet2DModel(found["kernels"], found.get("widths"), **arguments)
     if settings.init_from is not None:
         copy_weights(network, load_network(Path(settings.init_from)))
     return network

@@ -63,13 +63,15 @@ def save_supernet(folder: Path, supernet: KernelSupernet) -> None:
     tensors = {name: value.cpu().contiguous() for name, value in supernet.state_dict().items()}
     with atomic_path(folder / WEIGHTS) as temporary:
         save_file(tensors, temporary)
-    record = {
+    record: dict[str, Any] = {
         "system": "dbnas",
         "kernels": list(supernet.kernels),
         "own_time": supernet.own_time,
         "positions": supernet.positions,
         "unet": plain_config(supernet.unet),
     }
+    if supernet.with_widths:
+        record["widths"] = list(supernet.fractions)
     write_json(folder / "config.json", record)
 
 
@@ -84,7 +86,12 @@ def load_supernet(folder: Path, device: torch.device | str = "cpu") -> KernelSup
     try:
         record = read_json(folder / "config.json")
         unet = UNet2DModel(**record["unet"])
-        supernet = KernelSupernet(unet, record["kernels"], own_time=record["own_time"])
+        supernet = KernelSupernet(
+            unet,
+            record["kernels"],
+            fractions=record.get("widths", (1.0,)),
+            own_time=record["own_time"],
+        )
         supernet.load_state_dict(load_file(folder / WEIGHTS))
     except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:200]
@@ -94,7 +101,8 @@ def load_supernet(folder: Path, device: torch.device | str = "cpu") -> KernelSup
 
 def space_of(supernet: KernelSupernet) -> SearchSpace:
     """Return the search space that the supernet spans."""
-    return SearchSpace(supernet.kernels, tuple(supernet.positions.items()))
+    positions, widths = supernet.positions.items(), supernet.widths.items()
+    return SearchSpace(supernet.kernels, tuple(positions), tuple(widths))
 
 
 def read_arch(path: Path) -> Arch:
@@ -106,6 +114,7 @@ def read_arch(path: Path) -> Arch:
     if not file.is_file():
         raise StageError(f"{file} does not exist")
     try:
-        return Arch.of(read_json(file)["kernels"])
+        record = read_json(file)
+        return Arch.of(record["kernels"], record.get("widths"))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise StageError(f"{file}: it holds no architecture ({error})") from None

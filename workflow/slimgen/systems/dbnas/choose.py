@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from dataclasses import dataclass
 from typing import Any
 
 from slimgen.config.dbnas import SearchSettings
-from slimgen.networks.conv_costs import conv_shapes
+from slimgen.networks.conv_costs import conv_shapes, resblock_shapes
 from slimgen.networks.kernel_supernet import KernelSupernet
 from slimgen.search.counting import CostCounts
 from slimgen.search.evolution import Evolution, evolve
 from slimgen.search.exhaustive import MAX_CANDIDATES, cheapest_within
-from slimgen.search.space import Arch, Choices, ConvCosts, SearchSpace, arch_cost, block_cost
+from slimgen.search.space import Arch, Choices, Costs, SearchSpace, arch_cost, block_cost
 from slimgen.systems.dbnas.artefacts import space_of
 from slimgen.systems.dbnas.scores import BlockScorer
 from slimgen.training.job import StageError
@@ -21,11 +22,11 @@ from slimgen.training.seeding import derive_seed
 
 @dataclass(frozen=True)
 class Problem:
-    """A space, what its convs cost in either currency, and the currency that is minimised."""
+    """A space, what its choices cost in either currency, and the currency that is minimised."""
 
     space: SearchSpace
-    params: ConvCosts
-    macs: ConvCosts
+    params: Costs
+    macs: Costs
     cost: str
 
     def enumerable(self, block: str) -> bool:
@@ -33,18 +34,39 @@ class Problem:
         return self.space.size(block) <= MAX_CANDIDATES
 
     @property
-    def costs(self) -> ConvCosts:
+    def costs(self) -> Costs:
         """Return the costs that the search minimises."""
         return self.params if self.cost == "params" else self.macs
 
 
 def make_problem(supernet: KernelSupernet, teacher: Any, cost: str) -> Problem:
     """Return the search problem of a supernet."""
-    shapes = conv_shapes(teacher).items()
-    kernels = supernet.kernels
-    params = {name: [{k: s.params(k) for k in kernels} for s in block] for name, block in shapes}
-    macs = {name: [{k: s.macs(k) for k in kernels} for s in block] for name, block in shapes}
-    return Problem(space_of(supernet), params, macs, cost)
+    space = space_of(supernet)
+    params, macs = resblock_costs(space, teacher) if space.widths else conv_costs(space, teacher)
+    return Problem(space, params, macs, cost)
+
+
+def conv_costs(space: SearchSpace, teacher: Any) -> tuple[Costs, Costs]:
+    """Return parameters and multiply-adds of every kernel size of every conv."""
+    shapes, kernels = conv_shapes(teacher).items(), space.kernels
+    params: Costs = {
+        n: [{(k,): s.params(k) for k in kernels} for s in convs] for n, convs in shapes
+    }
+    macs: Costs = {n: [{(k,): s.macs(k) for k in kernels} for s in convs] for n, convs in shapes}
+    return params, macs
+
+
+def resblock_costs(space: SearchSpace, teacher: Any) -> tuple[Costs, Costs]:
+    """Return parameters and multiply-adds of every width and both kernels of every ResBlock."""
+    shapes = resblock_shapes(teacher)
+    params: dict[str, list[dict[Choices, int]]] = {}
+    macs: dict[str, list[dict[Choices, int]]] = {}
+    for name, options in space.widths:
+        every = [list(itertools.product(own, space.kernels, space.kernels)) for own in options]
+        pairs = list(zip(shapes[name], every, strict=True))
+        params[name] = [{c: shape.params(c) for c in choices} for shape, choices in pairs]
+        macs[name] = [{c: shape.macs(c) for c in choices} for shape, choices in pairs]
+    return params, macs
 
 
 def search_block(
@@ -61,7 +83,7 @@ def search_block(
         return cheapest_within(scorer.losses, cost, limit)
     return evolve(
         evolution(settings),
-        problem.space.kernels,
+        problem.space.options(name),
         start=base,
         cost=cost,
         loss=scorer.loss,
@@ -81,7 +103,7 @@ def search_globally(
 
     best = evolve(
         evolution(settings),
-        space.kernels,
+        [options for name, _ in space.positions for options in space.options(name)],
         start=space.base.vector,
         cost=lambda vector: arch_cost(problem.costs, space.arch(vector)),
         loss=loss,
@@ -103,7 +125,7 @@ def draw_like(problem: Problem, like: Arch, tolerance: float, seed: int) -> Arch
     """
     cost = arch_cost(problem.costs, like)
     low, high = (1 - tolerance) * cost, (1 + tolerance) * cost
-    flat = [conv for name, _ in problem.space.positions for conv in problem.costs[name]]
+    flat = [part for name, _ in problem.space.positions for part in problem.costs[name]]
     counts = CostCounts(flat)
     barred = {like, problem.space.base}
     inside = sum(low <= arch_cost(problem.costs, arch) <= high for arch in barred)

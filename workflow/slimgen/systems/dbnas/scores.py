@@ -22,6 +22,7 @@ from slimgen.networks.kernel_supernet import BlockState, KernelSupernet, Program
 from slimgen.networks.unet_blocks import BlockInputs, Outputs
 from slimgen.search.exhaustive import score_all
 from slimgen.search.space import Choices
+from slimgen.systems.dbnas.artefacts import space_of
 from slimgen.training.seeding import make_rng
 
 
@@ -68,7 +69,7 @@ class BlockScorer:
     """Scores candidates of one block; `losses` holds those scored so far."""
 
     program: Program
-    kernels: tuple[int, ...]
+    options: tuple[Choices, ...]
     cached: list[Cached]
     losses: dict[Choices, float] = field(default_factory=dict)
 
@@ -77,8 +78,7 @@ class BlockScorer:
         """Score all candidates by a prefix tree per batch of images."""
         for batch in self.cached:
             scores = score_all(
-                self.kernels,
-                len(self.program.convs),
+                self.options,
                 start=self.program.start(batch.inputs),
                 advance=self.program.advance,
                 score=batch.loss,
@@ -108,4 +108,4 @@ def make_scorer(
         features = teacher_features(teacher, x_t, t)
         inputs = supernet.inputs(name, features.inputs[name], t)
         cached.append(Cached(inputs, features.outputs[name], len(t) / len(noised.t)))
-    return BlockScorer(supernet.program(name), supernet.kernels, cached)
+    return BlockScorer(supernet.program(name), space_of(supernet).options(name), cached)

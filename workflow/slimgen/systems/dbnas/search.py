@@ -1,20 +1,23 @@
-"""dbnas.search: choose the kernel size of every conv, block by block.
+"""dbnas.search: choose kernel sizes (and inner widths), block by block.
 
 argmin Cost(alpha_i)  s.t.  L(w_i, alpha_i; X_i, Y_i) <= r L(w_i, alpha_base; X_i, Y_i)
 
 Tang et al. 2023. alpha_base is the teacher's architecture (size 3 everywhere) inside the same
 supernet, not the teacher itself; ties in cost go to the lower loss. Cost is parameters (`paper`) or
 multiply-adds (`code`) of the searchable convs; in a block of one resolution these are proportional
-(up to its constant biases) and give the same result. Method `global` is the ablation: evolution
-over all blocks at once under sum of losses <= r times that of the base. Method `random` draws
-uniformly among all architectures whose cost is near that of `like`.
+(up to its constant biases) and give the same result. Where the supernet has inner widths, these are
+chosen along, and the norms and time projections that they resize count as well. Method `global` is
+the ablation: evolution over all blocks at once under sum of losses <= r times that of the base.
+Method `random` draws uniformly among all architectures whose cost is near that of `like`.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import itertools
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +27,10 @@ from slimgen.config.dbnas import SearchSettings
 from slimgen.data.dataset import load_split
 from slimgen.data.files import read_json, write_json, write_text
 from slimgen.evaluation.complexity import count_params, count_unet_macs
+from slimgen.networks.block_choices import Choices, kernels_of, resblocks, widths_of
 from slimgen.networks.searched_unet import SearchedUNet2DModel, unet_config
 from slimgen.networks.unet import image_shape
-from slimgen.search.space import Arch, Choices, arch_cost, block_cost, text
+from slimgen.search.space import Arch, arch_cost, block_cost, text
 from slimgen.systems.dbnas.artefacts import load_supernet, load_teacher, plain_config, read_arch
 from slimgen.systems.dbnas.choose import (
     Problem,
@@ -43,7 +47,7 @@ COLUMNS = ("block", "arch", "loss", "relative_loss", "params", "macs", "chosen",
 
 def candidates_csv(problem: Problem, losses: dict[str, dict[Choices, float]], arch: Arch) -> str:
     """Return one line per candidate that was scored."""
-    base = problem.space.base
+    base, with_widths = problem.space.base, bool(problem.space.widths)
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(COLUMNS)
@@ -52,8 +56,32 @@ def candidates_csv(problem: Problem, losses: dict[str, dict[Choices, float]], ar
             params, macs = (block_cost(c, name, choices) for c in (problem.params, problem.macs))
             flags = (int(choices == arch[name]), int(choices == base[name]))
             relative = loss / scored[base[name]]
-            writer.writerow([name, text(choices), repr(loss), repr(relative), params, macs, *flags])
+            widths = widths_of(choices) if with_widths else ()
+            written = text(kernels_of(choices, with_widths=with_widths), widths)
+            writer.writerow([name, written, repr(loss), repr(relative), params, macs, *flags])
     return file.getvalue()
+
+
+def as_lists(choices: Mapping[str, Choices]) -> dict[str, list[int]]:
+    """Return a mapping as JSON values."""
+    return {name: list(values) for name, values in choices.items()}
+
+
+def widths_record(arch: Arch, base: Arch) -> dict[str, Any]:
+    """Return the entries of arch.json that stand there where inner widths were chosen."""
+    if arch.widths is None or base.widths is None:
+        return {}
+    return {"widths": as_lists(arch.widths), "base_widths": as_lists(base.widths)}
+
+
+def changed_convs(arch: Arch, base: Arch) -> int:
+    """Return how many convs differ from the base's, in kernel size or in channels."""
+    changed = 0
+    for name in arch:
+        pairs = [resblocks(choices[name], with_widths=arch.with_widths) for choices in (arch, base)]
+        for (*width, k1, k2), (*base_width, b1, b2) in zip(*pairs, strict=True):
+            changed += (k1 != b1 or width != base_width) + (k2 != b2 or width != base_width)
+    return changed
 
 
 def arch_record(
@@ -62,8 +90,7 @@ def arch_record(
     """Return the contents of arch.json."""
     base = problem.space.base
     with torch.device("meta"):
-        network = SearchedUNet2DModel(kernels=arch, **unet_config(teacher))
-    pairs = list(zip(arch.vector, base.vector, strict=True))
+        network = SearchedUNet2DModel(arch.kernels, arch.widths, **unet_config(teacher))
     cost, base_cost = arch_cost(problem.costs, arch), arch_cost(problem.costs, base)
     return {
         "system": "dbnas",
@@ -71,7 +98,8 @@ def arch_record(
         "r": None if settings.method == "random" else settings.r,
         "cost": settings.cost,
         "is_base": arch == base,
-        "kernels": {name: list(choices) for name, choices in arch.items()},
+        "kernels": as_lists(arch.kernels),
+        **widths_record(arch, base),
         "params": count_params(network),
         "macs": count_unet_macs(network, image_shape(teacher)).total,
         "searchable_params": arch_cost(problem.params, arch),
@@ -79,8 +107,8 @@ def arch_record(
         "base_searchable_params": arch_cost(problem.params, base),
         "base_searchable_macs": arch_cost(problem.macs, base),
         "relative_cost": cost / base_cost,
-        "convs": len(pairs),
-        "changed_convs": sum(kernel != k for kernel, k in pairs),
+        "convs": sum(map(len, arch.kernels.values())),
+        "changed_convs": changed_convs(arch, base),
         "candidates": {name: len(scored) for name, scored in losses.items()},
         "losses": {name: losses[name][arch[name]] for name in arch},
         "base_losses": {name: losses[name][base[name]] for name in arch},
@@ -167,9 +195,8 @@ def search(
         if settings.method == "global":
             arch = search_globally(problem, scorers, settings, job.seed)
         else:
-            arch = Arch.of(
-                {n: search_block(problem, s, n, settings, job.seed) for n, s in scorers.items()}
-            )
+            found = [search_block(problem, s, n, settings, job.seed) for n, s in scorers.items()]
+            arch = problem.space.arch(list(itertools.chain.from_iterable(found)))
     losses = {name: scorer.losses for name, scorer in scorers.items()}
     if arch == problem.space.base:
         print(

@@ -59,7 +59,10 @@ def new_student(
     torch.manual_seed(derive_seed(job.seed, 0, "init"))
     config = unet_config(teacher)
     try:
-        student = UNet2DModel(**config) if arch is None else SearchedUNet2DModel(arch, **config)
+        if arch is None:
+            student = UNet2DModel(**config)
+        else:
+            student = SearchedUNet2DModel(arch.kernels, arch.widths, **config)
         if settings.init == "supernet":
             assert supernet is not None
             net = load_supernet(supernet)

@@ -3,16 +3,17 @@
 L_train = || Block_alpha(X_i) - Y_i ||^2
 
 with alpha uniform over the block's paths at every step (Tang et al. 2023; single path as in Guo et
-al. 2020). X_i, incoming skips and time embedding are the teacher's, so blocks have nothing to do
-with each other: each has its own gradients, clipping, optimizer and random stream. All of them in
-one teacher pass ("together") or one after another ("sequential") therefore end with equal weights,
-bit for bit; together saves a factor of 2 to 4.
+al. 2020): kernel sizes, and inner widths where there are several. X_i, incoming skips and time
+embedding are the teacher's, so blocks have nothing to do with each other: each has its own
+gradients, clipping, optimizer and random stream. All of them in one teacher pass ("together") or
+one after another ("sequential") therefore end with equal weights, bit for bit; together saves a
+factor of 2 to 4.
 
 conv_in, time embedding and output head are the teacher's and stay frozen. Preset `code` follows the
 derived code instead: a time embedding of its own, trained along with the block at hand and handed
 on to the next; each block keeps the one that it ended with.
 
-Nothing is compiled here: a block of 6 convs has 729 paths, and each would be compiled anew.
+Nothing is compiled here: a block of 6 convs has 729 paths or more, and each would be compiled anew.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from slimgen.data.dataset import load_split
 from slimgen.diffusion.timesteps import sample_timesteps
 from slimgen.distillation.block_loss import block_loss
 from slimgen.distillation.taps import teacher_features
+from slimgen.networks.block_choices import join_choices
 from slimgen.networks.kernel_supernet import KernelSupernet, key
 from slimgen.networks.searched_unet import unet_config
 from slimgen.networks.unet import copy_weights
@@ -46,11 +48,19 @@ from slimgen.training.seeding import batch_indices, derive_seed, make_rng
 def new_supernet(settings: SupernetSettings, job: Job, teacher: UNet2DModel) -> KernelSupernet:
     """Return the supernet to train: teacher's stem, time embedding and head, random blocks.
 
-    Raises StageError where `init_from` does not fit.
+    Raises StageError where `widths` or `init_from` do not fit.
     """
     torch.manual_seed(derive_seed(job.seed, 0, "init"))
     unet = UNet2DModel(**unet_config(teacher))
-    supernet = KernelSupernet(unet, settings.kernels, own_time=settings.preset == "code")
+    try:
+        supernet = KernelSupernet(
+            unet,
+            settings.kernels,
+            fractions=settings.widths,
+            own_time=settings.preset == "code",
+        )
+    except ValueError as error:
+        raise StageError(f"dbnas.supernet.widths = {list(settings.widths)}: {error}") from None
     if settings.init == "teacher":
         # The choices' weights have other names than the teacher's convs, so they stay random: with
         # the teacher's own weights in it, size 3 would be perfect and no other could come near.
@@ -69,7 +79,12 @@ def draw_path(supernet: KernelSupernet, name: str, *, seed: int, step: int) -> t
     """Return a uniform path through block `name`, from the block's own random stream."""
     rng = make_rng(seed, step, f"path/{name}")
     chosen = torch.randint(len(supernet.kernels), (supernet.positions[name],), generator=rng)
-    return tuple(supernet.kernels[i] for i in chosen.tolist())
+    kernels = [supernet.kernels[i] for i in chosen.tolist()]
+    if not supernet.with_widths:
+        return tuple(kernels)
+    options = supernet.widths[name]
+    drawn = torch.randint(len(supernet.fractions), (len(options),), generator=rng).tolist()
+    return join_choices(kernels, [widths[i] for widths, i in zip(options, drawn, strict=True)])
 
 
 class BlockTraining:
