@@ -22,6 +22,10 @@ from slimgen.training.seeding import derive_seed, make_rng
 
 Update = Callable[[int, torch.Generator], dict[str, Any]]
 
+LOOP = "the loop itself"  # its place in a checkpoint, among the systems' names
+SHARE = 0.01  # of the time may go into checkpoints
+SHORTEST, LONGEST = 2.0, 300.0  # seconds between two checkpoints
+
 
 def train(
     job: Job,
@@ -49,15 +53,15 @@ def train(
         StageError: a metric is not finite; the reason is in the state folder.
     """
     steps = settings.steps if steps is None else steps
-    start, seconds = _restore(job, state)
+    start, before = _restore(job, state)
     log = Log(
         job,
         steps=steps,
         start=start,
-        seconds=seconds,
+        before=before,
         images=images_per_step or settings.batch_size,
     )
-    saved_at = time.monotonic()
+    saved_at, period = time.monotonic(), checkpoint_period(settings)
     try:
         for step in range(start, steps):
             # Modules with their own randomness (dropout) draw from the global generator.
@@ -69,11 +73,12 @@ def train(
             else:
                 log.show(done)
             reason = job.stop_reason() if done < steps else None
-            if reason or time.monotonic() - saved_at >= settings.checkpoint_seconds:
-                if log.sums:
-                    log.write(done)  # also refuses to save a state that is not finite
-                _save(job, done, state, log.seconds)
+            if reason or time.monotonic() - saved_at >= period:
+                log.means(done)  # refuses to save a state that is not finite
+                began = time.monotonic()
+                _save(job, done, state, log)
                 saved_at = time.monotonic()
+                period = checkpoint_period(settings, saved_at - began)
             if reason:
                 print(f"{job.stage}: {reason}: saved at step {done} of {steps}", file=sys.stderr)
                 raise Stopped(reason)
@@ -81,16 +86,28 @@ def train(
         log.close()
 
 
-def _restore(job: Job, state: dict[str, Stateful]) -> tuple[int, float]:
+def checkpoint_period(settings: Training, took: float = 0.0) -> float:
+    """Return the seconds until the next checkpoint, after one that took `took` seconds.
+
+    By default checkpoints take a hundredth of the time: a small network's are seconds apart, a
+    large one's minutes, but never more than `LONGEST`.
+    """
+    if settings.checkpoint_seconds is not None:
+        return settings.checkpoint_seconds
+    return min(LONGEST, max(SHORTEST, took / SHARE))
+
+
+def _restore(job: Job, state: dict[str, Stateful]) -> tuple[int, dict[str, Any] | None]:
+    """Return the step to go on with, and what the loop itself saved."""
     found = load_checkpoint(job.state)
     if found is None:
-        return 0, 0.0
+        return 0, None
     step, tree = found
     for name, item in state.items():
         item.load_state_dict(tree[name])
-    return step, tree["seconds"]
+    return step, tree[LOOP]
 
 
-def _save(job: Job, step: int, state: dict[str, Stateful], seconds: float) -> None:
+def _save(job: Job, step: int, state: dict[str, Stateful], log: Log) -> None:
     tree: dict[str, Any] = {name: item.state_dict() for name, item in state.items()}
-    save_checkpoint(job.state, step, tree | {"seconds": seconds})
+    save_checkpoint(job.state, step, tree | {LOOP: log.state_dict()})
