@@ -34,6 +34,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.answer(302, b"", location="/good/file.bin")
         if name == "ftp.bin":
             return self.answer(302, b"", location="ftp://127.0.0.1/file.bin")
+        if name == "local.bin":
+            return self.answer(302, b"", location=Path(__file__).as_uri())
         if name == "busy.bin" and len(self.server.requests) < 3:
             return self.answer(503, b"")
         if name == "wrong.bin":
@@ -172,6 +174,7 @@ def test_redirects_are_followed(server):
         ("missing.bin", "404 Not Found"),
         ("loop.bin", "more than 5 redirects"),
         ("ftp.bin", "InvalidSchema"),
+        ("local.bin", "InvalidSchema"),  # a server does not make us read our own files
         ("wrong.bin", r"wrong checksum \(14 bytes, expected sha256:"),
         ("short.bin", r"IncompleteRead.* after 65,536 bytes"),
     ],

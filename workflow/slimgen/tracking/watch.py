@@ -18,7 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -142,6 +142,15 @@ class Watch:
                 print(self.headline(steps), file=sys.stderr, flush=True)
             self.wait(0.5)
 
+    def end(self) -> int:
+        """Wait for the child's end and return its code; if it was killed, let its jobs save."""
+        code = self.child.wait()
+        self.guard.kill()
+        if code < 0:
+            with suppress(ProcessLookupError):
+                os.killpg(self.child.pid, signal.SIGINT)
+        return code
+
     def wait(self, seconds: float) -> None:
         """Wait for the child, at most some seconds."""
         try:
@@ -198,8 +207,7 @@ def watch(argv: list[str]) -> int:
             run.follow_live(console)
         else:
             run.follow_plainly()
-    code = run.child.wait()
-    run.guard.kill()
+    code = run.end()
     run.update()
     took = format_seconds(time.time() - run.began)
     if run.interrupted:

@@ -42,7 +42,7 @@ def memory_fault(error: BaseException) -> str | None:
 def _first_sentence(error: BaseException) -> str:
     """Return the reason without torch's head of where it was raised and its hints."""
     text = re.sub(r"^\[enforce fail at \S+ [^\]]*\]\s*\.?\s*", "", " ".join(str(error).split()))
-    first, *rest = re.split(r"(?<=[a-z])\. ", text)
+    first, *rest = re.split(r"(?<=[A-Za-z])\. ", text)
     asked = [sentence for sentence in rest if sentence.startswith("Tried to allocate")]
     return "; ".join([first, *asked[:1]]).rstrip(".")
 
