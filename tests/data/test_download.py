@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import http.server
+import multiprocessing
+import resource
 import threading
 from pathlib import Path
 
@@ -195,13 +197,21 @@ def test_a_server_that_is_not_there_is_one_line(server):
     assert "\n" not in str(caught.value)
 
 
-def test_a_full_disk_is_one_line(server, monkeypatch):
-    def full(url, path, checksum, report):
-        raise OSError(28, "No space left on device")
+def _fetch_little(file: RemoteFile) -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2 * CHUNK, resource.RLIM_INFINITY))
+    with pytest.raises(DataError, match=r"^cannot write .*file.bin: File too large$"):
+        fetch(file, folder="set")
 
-    monkeypatch.setattr(download_module, "download", full)
-    with pytest.raises(DataError, match=r"cannot write .*file.bin: No space left on device"):
-        fetch(remote(server, "file.bin"), folder="set")
+
+def test_a_disk_that_takes_no_more_is_one_line_and_loses_nothing(server):
+    file = remote(server, "file.bin")
+    child = multiprocessing.get_context("fork").Process(target=_fetch_little, args=(file,))
+    child.start()
+    child.join()
+    assert child.exitcode == 0
+    assert visible(cache_folder()) == []
+    assert fetch(file, folder="set").read_bytes() == BODY
+    assert server.requests[-1][1] == f"bytes={2 * CHUNK}-"
 
 
 @pytest.mark.parametrize("inside", ["", "set"])

@@ -106,7 +106,7 @@ def commands(path: Path) -> Iterator[str]:
 
 
 def test_every_word_of_a_rule_s_command_is_quoted():
-    """`:q` quotes for the shell; wildcards and the run's name hold letters, digits, - and _ only."""
+    """`:q` quotes for the shell; wildcards and the run's name hold letters, digits, - and _."""
     found = [command for path in RULES for command in commands(path)]
     assert len(found) >= 12
     for command in found:

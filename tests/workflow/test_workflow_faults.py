@@ -181,7 +181,7 @@ def test_a_read_only_folder_is_told_before_any_job(fresh: Checkout, folder: str)
             env=fresh.environment(),
             capture_output=True,
             text=True,
-            preexec_fn=keep_to_permissions,  # noqa: PLW1509
+            preexec_fn=keep_to_permissions,
         )
     finally:
         place.chmod(0o755)
@@ -251,8 +251,8 @@ def test_braces_in_names_of_weights_are_refused(fresh: Checkout) -> None:
         done = fresh.snakemake("all", "-n", "--configfile", "braces.yaml", check=False)
         assert done.returncode == 1
         assert done.stdout.strip().splitlines()[-1] == (
-            f"config: teacher.train.variants.digits.init_from = '{name}': Snakemake takes braces in "
-            "names for wildcards; rename it"
+            f"config: teacher.train.variants.digits.init_from = '{name}': Snakemake takes braces "
+            "in names for wildcards; rename it"
         )
     shutil.rmtree(fresh.path / "given" / "{x}")
 

@@ -180,8 +180,8 @@ class Training(StageSettings):
     checkpoint_seconds: float | None = Field(
         None,
         ge=0,
-        description="Seconds between two checkpoints; 0 saves at every step. By default a hundredth "
-        "of the time goes into checkpoints, which lie 2 to 300 s apart.",
+        description="Seconds between two checkpoints; 0 saves at every step. By default a "
+        "hundredth of the time goes into them, and they lie 2 to 300 s apart.",
     )
 
 

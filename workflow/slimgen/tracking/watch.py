@@ -2,8 +2,8 @@
 
 Snakemake's own output goes to logs/snakemake.log. In a terminal the table is drawn anew every
 second; elsewhere a plain line tells the state every 15 seconds. Ctrl-C, SIGTERM and SIGHUP reach
-Snakemake and its jobs as an interrupt: every stage saves its state, and the same command goes on. So does SIGKILL of this process, by way of
-a shell that waits for its end.
+Snakemake and its jobs as an interrupt: every stage saves its state, and the same command goes on.
+So it is when this process is killed: a shell waits for its end.
 """
 
 from __future__ import annotations
