@@ -5,7 +5,6 @@ A folder without process.json is taken as a diffusers DDPM: any such folder can 
 
 from __future__ import annotations
 
-import inspect
 import json
 import shutil
 import tempfile
@@ -28,6 +27,7 @@ from slimgen.diffusion.denoiser import (
 )
 from slimgen.diffusion.prediction import DIFFUSERS_NAMES
 from slimgen.diffusion.schedule import Schedule
+from slimgen.networks.foreign import config_fault, index_fault, shards_fault
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 
@@ -94,7 +94,9 @@ def load_model(folder: Path, device: torch.device | str = "cpu") -> SavedModel:
 
     Raises ModelError for a missing or damaged file and for a class that is not allowed.
     """
-    check_index(folder)
+    index = folder / "model_index.json"
+    if index.exists() and (fault := index_fault(_read_config(index))):
+        raise ModelError(f"{index}: {fault}")
     network = load_network(folder / "unet" if (folder / "unet").is_dir() else folder, device)
     return SavedModel(network, load_process(folder))
 
@@ -126,14 +128,14 @@ def load_network(folder: Path, device: torch.device | str = "cpu") -> ModelMixin
             f"{folder / 'config.json'}: class {name!r} is not allowed; "
             "it can be UNet2DModel or SearchedUNet2DModel"
         )
-    check_config(folder / "config.json", config, cls)
+    if fault := config_fault(config, cls):
+        raise ModelError(f"{folder / 'config.json'}: {fault}")
+    if fault := shards_fault(folder, WEIGHTS):
+        raise ModelError(fault)
     if not (folder / WEIGHTS).is_file():
         raise ModelError(
             f"{folder / WEIGHTS} does not exist (weights are read from safetensors only)"
         )
-    index = folder / f"{WEIGHTS}.index.json"
-    if index.exists():  # it would be read instead, and names files anywhere
-        raise ModelError(f"{index}: weights in several files are not read; save them as one")
     diffusers_logging.set_verbosity_error()  # what it warns of is an error of ours
     try:
         network, found = cls.from_pretrained(
@@ -150,26 +152,6 @@ def load_network(folder: Path, device: torch.device | str = "cpu") -> ModelMixin
         if names:
             raise ModelError(f"{folder / WEIGHTS}: tensors {len(names)} {where}, {names[0]} first")
     return network.to(device).eval()
-
-
-def check_config(path: Path, config: dict[str, Any], cls: Any) -> None:
-    """Raise ModelError for a key that its class does not know: it would mean something else.
-
-    Among them are those that ask for other code (`auto_map`, `quantization_config`).
-    """
-    known = inspect.signature(cls.__init__).parameters
-    odd = sorted(key for key in config if key not in known and not key.startswith("_"))
-    if odd:
-        raise ModelError(f"{path}: {cls.__name__} has no key {odd[0]!r}; nothing is loaded")
-
-
-def check_index(folder: Path) -> None:
-    """Raise ModelError where a pipeline's model_index.json asks for code that is not diffusers'."""
-    path = folder / "model_index.json"
-    for name, entry in (_read_config(path) if path.exists() else {}).items():
-        own = name == "_class_name" and not isinstance(entry, str)
-        if own or (isinstance(entry, list) and entry[:1] not in (["diffusers"], [None])):
-            raise ModelError(f"{path}: {name} {entry!r} is code of its own; nothing is loaded")
 
 
 def load_process(folder: Path) -> Process:
