@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import ast
 import re
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -113,3 +115,26 @@ def test_every_word_of_a_rule_s_command_is_quoted():
         for word in re.findall(r"\{+([^{}]+)\}+", command):
             plain = word.startswith("wildcards.") or word == "RESULTS"
             assert plain or word.endswith(":q"), command
+
+
+@pytest.mark.parametrize(
+    ("target", "variable", "word"),
+    [("demo", "CONFIG", "{}"), ("demo", "SEEDS", "seeds={}"), ("status", "NAME", "{}")],
+)
+def test_make_hands_a_name_on_as_one_word(tmp_path, target, variable, word):
+    """The real Makefile; in Python's place stands a script that shows its words."""
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    script = tmp_path / "bin" / "python"
+    script.parent.mkdir()
+    script.write_text('#!/bin/sh\nfor word in "$@"; do echo "$word"; done\n')
+    script.chmod(0o755)
+    name = """it's a "name"; touch hacked; .yaml"""
+    done = subprocess.run(
+        ["make", target, f"{variable}={name}", "READY=", "BIN=bin"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines()[-1] == word.format(name)
+    assert not (tmp_path / "hacked").exists()
