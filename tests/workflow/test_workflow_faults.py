@@ -226,10 +226,10 @@ def test_hostile_names_of_checkout_config_and_data_are_only_names(tmp_path: Path
 
 @pytest.mark.parametrize("name", ["a b; touch hacked", "it's", "* [y]"])
 def test_hostile_names_of_weights_reach_the_stage_as_they_are(fresh: Checkout, name: str) -> None:
-    weights = fresh.path / "given" / name / "model.safetensors"
+    weights = fresh.path / "odd weights" / name / "model.safetensors"
     weights.parent.mkdir(parents=True, exist_ok=True)
     weights.write_text("one")
-    given = f"given/{name}"
+    given = f"odd weights/{name}"
     (fresh.path / "odd.yaml").write_text(
         json.dumps({"run": "odd", "dataset": "digits", "teacher": {"train": {"init_from": given}}})
     )
@@ -242,9 +242,9 @@ def test_hostile_names_of_weights_reach_the_stage_as_they_are(fresh: Checkout, n
 
 def test_braces_in_names_of_weights_are_refused(fresh: Checkout) -> None:
     """Snakemake has no way to write them: it takes them for wildcards."""
-    (fresh.path / "given" / "{x}").mkdir(parents=True, exist_ok=True)
-    (fresh.path / "given" / "{x}" / "model.safetensors").touch()
-    for name in ("given/{x}", "given"):
+    (fresh.path / "odd weights" / "{x}").mkdir(parents=True, exist_ok=True)
+    (fresh.path / "odd weights" / "{x}" / "model.safetensors").touch()
+    for name in ("odd weights/{x}", "odd weights"):
         (fresh.path / "braces.yaml").write_text(
             f"run: braces\ndataset: digits\nteacher: {{train: {{init_from: '{name}'}}}}\n"
         )
@@ -254,7 +254,7 @@ def test_braces_in_names_of_weights_are_refused(fresh: Checkout) -> None:
             f"config: teacher.train.variants.digits.init_from = '{name}': Snakemake takes braces "
             "in names for wildcards; rename it"
         )
-    shutil.rmtree(fresh.path / "given" / "{x}")
+    shutil.rmtree(fresh.path / "odd weights" / "{x}")
 
 
 @pytest.mark.parametrize(
