@@ -181,7 +181,7 @@ class Training(StageSettings):
         None,
         ge=0,
         description="Seconds between two checkpoints; 0 saves at every step. By default a "
-        "hundredth of the time goes into them, and they lie 2 to 300 s apart.",
+        "hundredth of the time goes into them, and they lie 2 to 900 s apart.",
     )
 
 

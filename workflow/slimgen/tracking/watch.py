@@ -146,6 +146,7 @@ class Watch:
         """Wait for the child's end and return its code; if it was killed, let its jobs save."""
         code = self.child.wait()
         self.guard.kill()
+        self.guard.wait()
         if code < 0:
             with suppress(ProcessLookupError):
                 os.killpg(self.child.pid, signal.SIGINT)

@@ -24,7 +24,7 @@ Update = Callable[[int, torch.Generator], dict[str, Any]]
 
 LOOP = "the loop itself"  # its place in a checkpoint, among the systems' names
 SHARE = 0.01  # of the time may go into checkpoints
-SHORTEST, LONGEST = 2.0, 300.0  # seconds between two checkpoints
+SHORTEST, LONGEST = 2.0, 900.0  # seconds between two checkpoints
 
 
 def train(
