@@ -131,7 +131,10 @@ def test_checkpoints_take_a_hundredth_of_the_time_or_what_is_asked_for():
     default = settings(checkpoint_seconds=None)
     assert checkpoint_period(default) == 2  # before the first one
     assert [checkpoint_period(default, took) for took in (0.001, 0.1, 2.5, 60.0)] == [
-        *(2, 10, 250, 900)
+        2,
+        10,
+        250,
+        900,
     ]
 
 
