@@ -17,6 +17,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from slimgen.data.files import write_text
 from slimgen.training.job import PUBLISH_SECONDS, Job, format_seconds
 
+LOGGED = ("seconds", "sums", "counts")  # its names in a checkpoint, among those of the system
+
 
 def _whole_lines(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the lines of an earlier start; a full disk may have cut the last one."""
@@ -44,7 +46,7 @@ class Log:
             kept.append(json.dumps({"step": start, "event": "resumed"}))
         write_text(self.path, "".join(line + "\n" for line in kept))
         self.events = SummaryWriter(str(job.state), purge_step=start, flush_secs=10)
-        before = before or {"seconds": 0.0, "sums": {}, "counts": {}}
+        before = before or {"seconds": 0.0, "sums": {}, "counts": {}}  # LOGGED
         self.before, self.since, self.first = before["seconds"], time.monotonic(), start
         self.sums: dict[str, Any] = before["sums"]
         self.counts: dict[str, int] = before["counts"]

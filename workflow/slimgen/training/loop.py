@@ -17,12 +17,11 @@ import torch
 from slimgen.config.base import Training
 from slimgen.training.checkpoint import Stateful, load_checkpoint, save_checkpoint
 from slimgen.training.job import Job, Stopped
-from slimgen.training.log import Log
+from slimgen.training.log import LOGGED, Log
 from slimgen.training.seeding import derive_seed, make_rng
 
 Update = Callable[[int, torch.Generator], dict[str, Any]]
 
-LOOP = "the loop itself"  # its place in a checkpoint, among the systems' names
 SHARE = 0.01  # of the time may go into checkpoints
 SHORTEST, LONGEST = 2.0, 900.0  # seconds between two checkpoints
 
@@ -98,16 +97,16 @@ def checkpoint_period(settings: Training, took: float = 0.0) -> float:
 
 
 def _restore(job: Job, state: dict[str, Stateful]) -> tuple[int, dict[str, Any] | None]:
-    """Return the step to go on with, and what the loop itself saved."""
+    """Return the step to go on with, and the state of the log."""
     found = load_checkpoint(job.state)
     if found is None:
         return 0, None
     step, tree = found
     for name, item in state.items():
         item.load_state_dict(tree[name])
-    return step, tree[LOOP]
+    return step, {name: tree[name] for name in LOGGED}
 
 
 def _save(job: Job, step: int, state: dict[str, Stateful], log: Log) -> None:
     tree: dict[str, Any] = {name: item.state_dict() for name, item in state.items()}
-    save_checkpoint(job.state, step, tree | {LOOP: log.state_dict()})
+    save_checkpoint(job.state, step, tree | log.state_dict())
