@@ -15,7 +15,6 @@ from typing import Any
 import torch
 
 from slimgen import __main__ as door
-from slimgen.config.run import STAGES as KNOWN
 from slimgen.data.files import digest
 from slimgen.tracking.code_digest import code_digest
 from slimgen.tracking.plan import stage_module
@@ -126,9 +125,9 @@ TRAINED = [key for key, stage in STAGES.items() if "checkpoint_seconds" in stage
 
 def preload() -> None:
     """Do once, before any fork, what each process would: imports, digests of the code."""
-    for stage in KNOWN:
-        importlib.import_module(stage_module(stage))
-        code_digest(stage_module(stage))
+    for stage in STAGES.values():
+        importlib.import_module(stage_module(stage.name))
+        code_digest(stage_module(stage.name))
     for name in ("tensorboardX", "sklearn.datasets", "scipy.linalg", "PIL.Image"):
         importlib.import_module(name)
 
