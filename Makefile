@@ -7,7 +7,8 @@ READY = .venv/ready
 RUN = $(BIN)/python -m slimgen run all --profile profiles/local
 
 # make demo SEEDS=3 CONFIG=config/another.yaml
-OPTIONS = $(if $(CONFIG),--configfile "$(CONFIG)") $(if $(SEEDS),--config seeds=$(SEEDS))
+# make hands on what its command line sets; the shell reads "$$CONFIG", so quotes in it are no words.
+OPTIONS = $(if $(CONFIG),--configfile "$$CONFIG") $(if $(SEEDS),--config seeds="$$SEEDS")
 
 .PHONY: help demo test lint format bench status schema clean-state
 .DEFAULT_GOAL := help
@@ -37,7 +38,7 @@ bench: $(READY)  ## what the workflow itself costs
 	@$(BIN)/python benchmarks/workflow_overhead.py
 
 status: $(READY)  ## how far the run is: jobs, steps, rate, time left
-	@$(BIN)/python -m slimgen status $(if $(NAME),--run $(NAME))
+	@$(BIN)/python -m slimgen status $(if $(NAME),--run "$$NAME")
 
 schema: $(READY)  ## write config/schema.json anew
 	@$(BIN)/python -m slimgen schema

@@ -13,6 +13,7 @@ from snakemake.utils import min_version
 from slimgen.config.paths import check_paths
 from slimgen.config.run import ConfigError, load
 from slimgen.config.sizes import check_sizes
+from slimgen.tracking.run_lock import take_run
 
 min_version("9.27")
 
@@ -54,6 +55,9 @@ include: "rules/render.smk"
 
 
 onstart:
+    if workflow.is_main_process and (fault := take_run(CONFIG.run)):
+        print(f"slimgen: {fault}", file=sys.stderr)
+        sys.exit(1)
     record_config()
 
 

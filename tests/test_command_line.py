@@ -35,7 +35,7 @@ def test_a_full_disk_is_one_line(monkeypatch, capsys, kind):
 
     monkeypatch.setattr(door, "run_command", full)
     code, _ = said(monkeypatch, capsys, "status")
-    assert code == "slimgen: no space left on the device: make room and start again"
+    assert code == "slimgen: no space left on device: make room and start again"
 
 
 def test_other_errors_keep_their_traceback(monkeypatch):

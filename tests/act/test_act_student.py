@@ -21,6 +21,7 @@ from slimgen.systems.act.adversary import Adversary
 from slimgen.systems.act.objective import add_noise, consistency_target, l2, measured_sigma_data
 from slimgen.training.checkpoint import load_checkpoint
 from slimgen.training.job import Job, StageError, Stopped
+from slimgen.training.log import LOGGED
 from slimgen.training.precision import resolve
 from slimgen.training.seeding import batch_indices, make_rng
 
@@ -99,7 +100,7 @@ def same(a, b) -> bool:
 def all_state(folder: Path) -> dict:
     found = load_checkpoint(folder / "state")
     assert found is not None
-    return {key: value for key, value in found[1].items() if key != "seconds"}
+    return {key: value for key, value in found[1].items() if key not in LOGGED}
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import http.server
+import multiprocessing
+import resource
 import threading
 from pathlib import Path
 
@@ -34,6 +36,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.answer(302, b"", location="/good/file.bin")
         if name == "ftp.bin":
             return self.answer(302, b"", location="ftp://127.0.0.1/file.bin")
+        if name == "local.bin":
+            return self.answer(302, b"", location=Path(__file__).as_uri())
         if name == "busy.bin" and len(self.server.requests) < 3:
             return self.answer(503, b"")
         if name == "wrong.bin":
@@ -172,6 +176,7 @@ def test_redirects_are_followed(server):
         ("missing.bin", "404 Not Found"),
         ("loop.bin", "more than 5 redirects"),
         ("ftp.bin", "InvalidSchema"),
+        ("local.bin", "InvalidSchema"),  # a server does not make us read our own files
         ("wrong.bin", r"wrong checksum \(14 bytes, expected sha256:"),
         ("short.bin", r"IncompleteRead.* after 65,536 bytes"),
     ],
@@ -192,13 +197,21 @@ def test_a_server_that_is_not_there_is_one_line(server):
     assert "\n" not in str(caught.value)
 
 
-def test_a_full_disk_is_one_line(server, monkeypatch):
-    def full(url, path, checksum, report):
-        raise OSError(28, "No space left on device")
+def _fetch_little(file: RemoteFile) -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2 * CHUNK, resource.RLIM_INFINITY))
+    with pytest.raises(DataError, match=r"^cannot write .*file.bin: File too large$"):
+        fetch(file, folder="set")
 
-    monkeypatch.setattr(download_module, "download", full)
-    with pytest.raises(DataError, match=r"cannot write .*file.bin: No space left on device"):
-        fetch(remote(server, "file.bin"), folder="set")
+
+def test_a_disk_that_takes_no_more_is_one_line_and_loses_nothing(server):
+    file = remote(server, "file.bin")
+    child = multiprocessing.get_context("fork").Process(target=_fetch_little, args=(file,))
+    child.start()
+    child.join()
+    assert child.exitcode == 0
+    assert visible(cache_folder()) == []
+    assert fetch(file, folder="set").read_bytes() == BODY
+    assert server.requests[-1][1] == f"bytes={2 * CHUNK}-"
 
 
 @pytest.mark.parametrize("inside", ["", "set"])

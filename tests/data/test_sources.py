@@ -132,6 +132,22 @@ def test_a_broken_image_is_named(tmp_path, damage):
         read_folder(tmp_path)
 
 
+def test_postscript_under_the_name_of_an_image_is_never_run(tmp_path, monkeypatch):
+    """Pillow looks at the content, and starts Ghostscript for it."""
+    bad = tmp_path / "b.png"
+    image = Image.fromarray(pixels(0, 4, 4, 3))
+    image.save(bad, "EPS")
+    assert Image.open(bad).format == "EPS"
+
+    def started(*words: object, **_: object) -> None:
+        raise AssertionError(f"a program was started: {words}")
+
+    monkeypatch.setattr("subprocess.check_call", started)
+    monkeypatch.setattr("subprocess.Popen", started)
+    with pytest.raises(DataError, match=r"b\.png: broken image \(no image format is known for it"):
+        read_folder(tmp_path)
+
+
 def test_images_that_would_lose_something_are_refused(tmp_path):
     Image.fromarray(pixels(0, 4, 4).astype(np.uint16) * 256).save(tmp_path / "deep.png")
     with pytest.raises(DataError, match=r"deep\.png: more than 8 bits a channel"):

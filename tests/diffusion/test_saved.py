@@ -128,6 +128,35 @@ def one_tensor_short(folder):
     save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
 
 
+CODE = "from pathlib import Path\nPath(__file__).with_name('ran').touch()\n"
+
+
+def index(**entries):
+    """A pipeline's index that names code in the folder."""
+
+    def write(folder):
+        (folder / "custom.py").write_text(CODE)
+        ordinary = {"_class_name": "DDPMPipeline", "unet": ["diffusers", "UNet2DModel"]}
+        (folder / "model_index.json").write_text(json.dumps(ordinary | entries))
+
+    return write
+
+
+def custom(**changes):
+    """A config that names code in the folder."""
+
+    def write(folder):
+        (folder / "custom.py").write_text(CODE)
+        edit(folder / "config.json", **changes)
+
+    return write
+
+
+def shards_elsewhere(folder):
+    weight_map = {"conv_in.weight": "../../elsewhere.safetensors"}
+    (folder / f"{WEIGHTS}.index.json").write_text(json.dumps({"weight_map": weight_map}))
+
+
 def broken_json(folder):
     (folder / "config.json").write_text('{"_class_name": ')
 
@@ -146,6 +175,18 @@ def broken_json(folder):
             lambda folder: edit(folder / "config.json", _class_name="UNet2DConditionModel"),
             r"config\.json: class 'UNet2DConditionModel' is not allowed",
         ),
+        (
+            custom(auto_map={"AutoModel": "custom.UNet"}),
+            r"config\.json: UNet2DModel has no key 'auto_map'; nothing is loaded",
+        ),
+        (custom(quantization_config={"quant_method": "custom"}), r"no key 'quantization_config'"),
+        (custom(_class_name="custom.UNet"), r"class 'custom\.UNet' is not allowed"),
+        (custom(_class_name=["custom", "UNet"]), r"class \['custom', 'UNet'\] is not allowed"),
+        (custom(_class_name="__import__('custom')"), r"is not allowed"),
+        (custom(down_block_types=["custom.Block", "DownBlock2D"]), r"cannot be read"),
+        (index(unet=["custom", "UNet"]), r"model_index\.json: unet .* is code of its own"),
+        (index(_class_name=["custom", "Pipeline"]), r"_class_name .* is code of its own"),
+        (shards_elsewhere, r"index\.json: weights in several files are not read"),
         (
             lambda folder: edit(folder / "config.json", block_out_channels=[8, 24]),
             r"the weights cannot be read",
@@ -174,6 +215,16 @@ def test_a_damaged_folder_is_refused_with_one_line(damage, message, folder):
         load_model(folder)
     assert "\n" not in str(caught.value)
     assert str(folder) in str(caught.value)
+    assert not (folder / "ran").exists()
+
+
+def test_an_ordinary_pipeline_folder_is_read(unet, tmp_path):
+    from diffusers.pipelines.ddpm.pipeline_ddpm import DDPMPipeline
+    from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
+
+    DDPMPipeline(unet, DDPMScheduler()).save_pretrained(tmp_path)
+    assert (tmp_path / "model_index.json").exists()
+    torch.testing.assert_close(load_model(tmp_path).network.state_dict(), unet.state_dict())
 
 
 def test_a_failed_save_leaves_the_old_model_whole(folder, unet, cosine, monkeypatch):

@@ -1,247 +1,120 @@
-"""Every trained stage survives SIGKILL at any moment and ends with the bits of an undisturbed run.
+"""Every stage survives SIGKILL at any moment and ends with the bits of an undisturbed run.
 
-Each stage runs through its real command line in a forked process (forked, so that the imports are
-paid once). The undisturbed twin works in a folder of its own and must have started at step 0.
+Each stage runs through its real command line in a forked process. The undisturbed twin works in a
+folder of its own and must have started at step 0.
 """
 
-import json
-import multiprocessing
+from __future__ import annotations
+
+import os
 import random
 import re
 import signal
-import sys
 import time
-from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
-import torch
+from stage_runs import STAGES, TRAINED, Place, outputs
 
-from slimgen.data.files import digest
+from slimgen.config.run import STAGES as KNOWN
 
-FORK = multiprocessing.get_context("fork")
-KILLS = 4
-UNET = {
-    "block_out_channels": [8, 16],
-    "layers_per_block": 1,
-    "attention": [False, False],
-    "mid_attention": False,
-    "norm_num_groups": 4,
-    "dropout": 0.1,
-}
-EVERY_STEP = {"checkpoint_seconds": 0, "log_every": 5, "batch_size": 16}
+pytestmark = pytest.mark.xdist_group("reliability")
+
+KILLS = 5  # of every stage
 
 
-@dataclass
-class Stage:
-    """A stage with its settings and inputs (names of finished stages or files in them)."""
-
-    name: str
-    settings: dict
-    inputs: dict = field(default_factory=dict)
-    trained: bool = True
+def test_every_stage_is_killed_and_fifty_times_in_all():
+    assert {stage.name for stage in STAGES.values()} == set(KNOWN)
+    assert KILLS * len(STAGES) >= 50
 
 
-STAGES = {
-    "data": Stage("data.prepare", {}, trained=False),
-    "classifier": Stage(
-        "classifier.train", {**EVERY_STEP, "steps": 60, "channels": [8, 8]}, {"data": "data"}
-    ),
-    "teacher": Stage(
-        "teacher.train",
-        {
-            **EVERY_STEP,
-            "steps": 60,
-            "network": UNET,
-            "schedule": {"betas": "cosine", "num_train_timesteps": 50},
-            "optimizer": {"lr": 2e-3, "warmup": 5, "clip_norm": 1.0},
-        },
-        {"data": "data"},
-    ),
-    "supernet": Stage(
-        "dbnas.supernet",
-        {**EVERY_STEP, "steps": 40, "widths": [1.0, 0.5]},
-        {"teacher": "teacher", "data": "data"},
-    ),
-    "search": Stage(
-        "dbnas.search",
-        {"r": 3.0, "num_images": 16},
-        {"supernet": "supernet", "teacher": "teacher", "data": "data"},
-        trained=False,
-    ),
-    "dbnas_student": Stage(
-        "dbnas.student",
-        {**EVERY_STEP, "steps": 40, "search": "S1"},
-        {"teacher": "teacher", "data": "data", "arch": "search/arch.json"},
-    ),
-    "pairs": Stage(
-        "denoising_student.pairs",
-        {
-            "sampler": "ddim-5",
-            "sampling": {"spacing": "uniform"},
-            "num_pairs": 1200,
-            "held_out": 60,
-            "shard_size": 60,
-            "batch_size": 30,
-        },
-        {"model": "teacher"},
-    ),
-    "student": Stage(
-        "denoising_student.student",
-        {**EVERY_STEP, "steps": 60, "test_every": 10},
-        {"pairs": "pairs", "teacher": "teacher"},
-    ),
-    "act": Stage(
-        "act.student",
-        {
-            **EVERY_STEP,
-            "preset": "demo",
-            "steps": 40,
-            "network": UNET,
-            "discriminator": {
-                "block_out_channels": [8, 16],
-                "layers_per_block": 1,
-                "attention": [False, False],
-                "norm_num_groups": 4,
-            },
-            "r1_interval": 4,
-            "augment": {"tau": 1e-6, "ada_length": 2000},
-        },
-        {"data": "data"},
-    ),
-}
-
-
-def child(argv, log):
-    sys.argv = ["slimgen", *argv]
-    torch.set_num_threads(1)
-    with Path(log).open("a") as file:
-        sys.stdout = sys.stderr = file
-        from slimgen.__main__ import main
-
-        main()
-
-
-def start(folder, key, results, runs):
-    stage = STAGES[key]
-    argv = [stage.name, "--settings", json.dumps(stage.settings), "--seed", "5"]
-    argv += ["--device", "cpu", "--out", str(results / key), "--state", str(runs / key)]
-    for name, source in stage.inputs.items():
-        argv += [f"--{name}", str(folder / "results" / source)]
-    log = folder / f"{results.name}-{key}.log"
-    process = FORK.Process(target=child, args=(argv, log))
-    process.start()
-    return process, log
-
-
-def finish(folder, key, results, runs):
-    process, log = start(folder, key, results, runs)
-    process.join()
-    assert process.exitcode == 0, log.read_text()[-3000:]
-    return log.read_text()
-
-
-def outputs(folder):
-    """Digests of everything that must not depend on interruptions (logs hold times)."""
-    kept = [p for p in folder.rglob("*") if p.is_file() and "tfevents" not in p.name]
-    return {str(p.relative_to(folder)): digest(p) for p in kept if p.name != "log.jsonl"}
-
-
-@pytest.fixture(scope="session")
-def finished(tmp_path_factory):
-    """The undisturbed run of every stage, in its own folder."""
-    folder = tmp_path_factory.mktemp("chain")
-    logs = {key: finish(folder, key, folder / "results", folder / "runs") for key in STAGES}
-    return folder, logs
-
-
-@pytest.mark.parametrize("key", [key for key, stage in STAGES.items() if stage.trained])
-def test_killed_at_random_moments_ends_bit_identical(finished, key):
-    folder, logs = finished
-    results, runs = folder / "results-killed", folder / "runs-killed"
+@pytest.mark.parametrize("key", STAGES)
+def test_killed_at_random_moments_ends_bit_identical(undisturbed, place, key):
+    twin, seconds = undisturbed
     rng = random.Random(key)
-    kills = 0
-    for _ in range(10 * KILLS):
-        process, _ = start(folder, key, results, runs)
-        wait_for_state(process, runs / key)
-        process.join(rng.uniform(0.0, 0.3))
-        if not process.is_alive():
-            break
-        process.kill()
-        process.join()
-        assert process.exitcode == -signal.SIGKILL
-        kills += 1
-        if kills == KILLS:
-            break
-    text = finish(folder, key, results, runs)
-    assert kills > 0
-    if key != "pairs":  # pairs are resumed by the shard
-        assert [int(n) for n in re.findall(r"starting at step (\d+)", logs[key])] == [0]
-        assert max(int(n) for n in re.findall(r"resumed at step (\d+)", text)) > 0
-    assert outputs(results / key) == outputs(folder / "results" / key)
-    assert not (runs / key).exists()
+    kills, resumed = 0, []
+    while kills < KILLS:
+        process = place.start(key)
+        if key in TRAINED and kills % 2:  # behind the first checkpoint; else anywhere
+            place.wait_for_state(process, key)
+            process.join(rng.uniform(0, seconds[key] / 4))
+        else:
+            process.join(rng.uniform(0, seconds[key]))
+        if process.is_alive():
+            process.kill()
+            process.join()
+        if process.exitcode == -signal.SIGKILL:
+            kills += 1
+        else:  # it was done: killed again from its beginning
+            assert process.exitcode == 0, place.log(key).read_text()[-3000:]
+            resumed += starts(place, key)
+            assert outputs(place.out(key)) == outputs(twin.out(key))
+            place.log(key).unlink()
+    place.end(key)
+    resumed += starts(place, key)
+    if key in TRAINED:
+        assert starts(twin, key) == [0]
+        assert max(resumed) > 0
+    assert outputs(place.out(key)) == outputs(twin.out(key))
+    assert not place.state(key).exists()
 
 
-def wait_for_state(process, state):
-    """Return when the run has something to lose (a checkpoint or a shard), or has ended."""
-    while process.is_alive():
-        if state.exists() and (
-            list(state.glob("last.safetensors")) or list(state.rglob("shard-*.npz"))
-        ):
-            return
-        time.sleep(0.005)
+def starts(place: Place, key: str) -> list[int]:
+    """Return the steps at which a stage's training began or went on."""
+    said = place.log(key).read_text()
+    return [int(step) for step in re.findall(r"(?:starting|resumed) at step (\d+)", said)]
+
+
+def test_what_killed_writers_left_is_removed(undisturbed, place):
+    (place.out("data") / ".saving-abc").mkdir(parents=True)
+    (place.out("data") / ".saving-abc" / "model.safetensors").write_text("half a mod")
+    (place.out("data") / ".train.npz.123.tmp").write_text("half a file")
+    place.end("data")
+    assert outputs(place.out("data")) == outputs(undisturbed[0].out("data"))
 
 
 @pytest.mark.parametrize(
     ("key", "name"), [("teacher", "SIGTERM"), ("act", "SIGUSR1"), ("pairs", "SIGINT")]
 )
-def test_a_signal_saves_and_stops_within_seconds_with_code_75(finished, key, name):
-    folder, _ = finished
-    results, runs = folder / f"results-{name}", folder / f"runs-{name}"
-    process, log = start(folder, key, results, runs)
-    wait_for_state(process, runs / key)
+def test_a_signal_saves_and_stops_within_seconds_with_code_75(undisturbed, place, key, name):
+    process = place.start(key)
+    place.wait_for_state(process, key)
     asked = time.monotonic()
-    import os
-
     os.kill(process.pid, getattr(signal, name))
     process.join(20)
-    assert process.exitcode == 75, log.read_text()[-2000:]
+    said = place.log(key).read_text()
+    assert process.exitcode == 75, said[-2000:]
     assert time.monotonic() - asked < 10
-    assert f"stopped ({name})" in log.read_text()
-    finish(folder, key, results, runs)
-    assert outputs(results / key) == outputs(folder / "results" / key)
+    assert f"stopped ({name})" in said
+    place.end(key)
+    assert outputs(place.out(key)) == outputs(undisturbed[0].out(key))
 
 
-def test_a_spent_time_budget_saves_and_stops(finished):
-    folder, _ = finished
-    results, runs = folder / "results-budget", folder / "runs-budget"
-    stage = STAGES["teacher"]
-    argv = [stage.name, "--settings", json.dumps(stage.settings), "--seed", "5"]
-    argv += ["--out", str(results / "teacher"), "--state", str(runs / "teacher")]
-    argv += ["--data", str(folder / "results" / "data"), "--device", "cpu"]
-    log = folder / "budget.log"
-    process = FORK.Process(target=child, args=([*argv, "--budget-minutes", "0.005"], log))
-    process.start()
-    process.join()
-    assert process.exitcode == 75, log.read_text()
-    assert "the time budget is spent" in log.read_text()
-    finish(folder, "teacher", results, runs)
-    assert outputs(results / "teacher") == outputs(folder / "results" / "teacher")
+def test_a_spent_time_budget_saves_and_stops(undisturbed, place):
+    said = place.end("teacher", "--budget-minutes", "0.0005", code=75)
+    assert "the time budget is spent" in said
+    place.end("teacher")
+    assert outputs(place.out("teacher")) == outputs(undisturbed[0].out("teacher"))
 
 
-def test_changed_settings_never_resume_an_old_run(finished):
-    folder, _ = finished
-    results, runs = folder / "results-changed", folder / "runs-changed"
-    process, _ = start(folder, "teacher", results, runs)
-    wait_for_state(process, runs / "teacher")
+def begin(place: Place, key: str, **settings) -> None:
+    """Kill a stage behind its first checkpoint."""
+    process = place.start(key, **settings)
+    place.wait_for_state(process, key)
     process.kill()
     process.join()
-    old = STAGES["teacher"]
-    try:
-        STAGES["teacher"] = Stage(old.name, {**old.settings, "steps": 61}, old.inputs)
-        log = folder / f"{results.name}-teacher.log"
-        log.unlink()
-        text = finish(folder, "teacher", results, runs)
-    finally:
-        STAGES["teacher"] = old
-    assert "starting at step 0 of 61" in text
+
+
+def test_changed_settings_never_resume_an_old_run(place):
+    begin(place, "teacher")
+    place.log("teacher").unlink()
+    assert "starting at step 0 of 31" in place.end("teacher", steps=31)
+
+
+def test_another_checkpoint_period_goes_on_with_the_old_run(undisturbed, place):
+    begin(place, "teacher")
+    place.end("teacher", checkpoint_seconds=None)
+    assert max(starts(place, "teacher")) > 0
+    (place.out("teacher") / "settings.json").unlink()  # it tells the period
+    found, expected = (outputs(p.out("teacher")) for p in (place, undisturbed[0]))
+    del expected["settings.json"]
+    assert found == expected

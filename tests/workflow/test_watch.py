@@ -96,21 +96,6 @@ def test_config_that_is_none_is_named(fresh: Checkout, content: str | None) -> N
     (fresh.path / "none.yaml").unlink(missing_ok=True)
 
 
-def test_killed_snakemake_leaves_a_lock_and_a_line(fresh: Checkout) -> None:
-    child = slimgen(fresh, "run", *data("locked"), STAND_IN_WAITS="data.prepare")
-    wait_for(fresh.path / "runs/locked/data/prepare/digits/progress.json", child)
-    try:
-        second = slimgen(fresh, "run", *data("locked"))
-        _, errors = second.communicate()
-    finally:
-        os.kill(child.pid, signal.SIGINT)
-        child.communicate(timeout=30)
-    assert child.returncode == 75
-    assert second.returncode == 1
-    assert "locked: another run is under way in this folder" in errors
-    assert f"snakemake --unlock --configfile {SMOKE}" in errors
-
-
 def test_finished_run_starts_nothing_and_shows_where_results_are(finished: Checkout) -> None:
     arguments = ["run", "all", "--cores", "2", "--configfile", SMOKE]
     began = time.monotonic()

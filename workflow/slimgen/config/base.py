@@ -19,6 +19,8 @@ from slimgen.config.errors import VariantsError
 
 MODEL_PATHS = ("from_", "init_from", "inception_path", "lpips_path")  # fields that name weights
 PATHS = ("path", *MODEL_PATHS)  # all fields that name a file or folder
+# Settings that change no result: no part of a job's fingerprint, no revision for a new default.
+NO_RESULT = ("checkpoint_seconds",)
 
 
 class Settings(BaseModel):
@@ -175,8 +177,11 @@ class Training(StageSettings):
     )
     runtime: Runtime = Runtime()
     log_every: int = Field(50, ge=1, description="Steps between two lines of log.jsonl.")
-    checkpoint_seconds: float = Field(
-        300.0, ge=0, description="Seconds between two checkpoints; 0 saves at every step."
+    checkpoint_seconds: float | None = Field(
+        None,
+        ge=0,
+        description="Seconds between two checkpoints; 0 saves at every step. By default a "
+        "hundredth of the time goes into them, and they lie 2 to 900 s apart.",
     )
 
 

@@ -23,6 +23,11 @@ def check_paths(config: Config) -> None:
         for key, value in named_paths(config, "")
         if not Path(value).exists() and not (key.endswith("from") and is_hub_id(value))
     ]
+    lines += [
+        f"config: {key} = {value!r}: Snakemake takes braces in names for wildcards; rename it"
+        for key, value in named_paths(config, "", MODEL_PATHS)
+        if any("{" in str(path) or "}" in str(path) for path in [value, *weights_of(value)])
+    ]
     rows: dict[str, Any] = {}
     if config.act is not None:
         rows = {name: config.act.student.variant(name) for name in config.act.student.variants}
@@ -50,11 +55,17 @@ def named_weights(settings: Settings) -> list[Path]:
     Their names stand in the settings, their bytes do not: whoever asks whether a job is up to date
     looks at these files too. A hub id names none.
     """
-    paths = [Path(value) for _, value in named_paths(settings, "", MODEL_PATHS)]
-    files = [path for path in paths if path.is_file()]
-    for folder in paths:
-        files += [p for p in folder.rglob("*") if p.suffix in (".json", ".safetensors")]
-    return sorted(files)
+    return sorted(
+        path for _, value in named_paths(settings, "", MODEL_PATHS) for path in weights_of(value)
+    )
+
+
+def weights_of(value: str) -> list[Path]:
+    """Return the file of this name, or the configs and weights in the folder of this name."""
+    path = Path(value)
+    if path.is_file():
+        return [path]
+    return [p for p in path.rglob("*") if p.suffix in (".json", ".safetensors")]
 
 
 def named_paths(

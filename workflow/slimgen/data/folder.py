@@ -16,6 +16,8 @@ from slimgen.data.raw import Raw, combined_sha256
 EXTENSIONS = frozenset(
     {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"}
 )
+# Whatever a file is called, Pillow looks at its content; other formats may start programs (EPS).
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 DEEP_MODES = ("I", "F")  # more than 8 bits a channel: Pillow would clip them, not scale
 
 
@@ -55,7 +57,7 @@ def decode(data: bytes, path: Path, channels: int) -> Image.Image:
     Raises DataError naming a file that is broken, deeper than 8 bits or partly transparent.
     """
     try:
-        with Image.open(io.BytesIO(data)) as file:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as file:
             file.load()
             image = ImageOps.exif_transpose(file)
     except (UnidentifiedImageError, Image.DecompressionBombError) as error:

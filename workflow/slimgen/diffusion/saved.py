@@ -27,6 +27,7 @@ from slimgen.diffusion.denoiser import (
 )
 from slimgen.diffusion.prediction import DIFFUSERS_NAMES
 from slimgen.diffusion.schedule import Schedule
+from slimgen.networks.foreign import config_fault, index_fault, shards_fault
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 
@@ -93,6 +94,9 @@ def load_model(folder: Path, device: torch.device | str = "cpu") -> SavedModel:
 
     Raises ModelError for a missing or damaged file and for a class that is not allowed.
     """
+    index = folder / "model_index.json"
+    if index.exists() and (fault := index_fault(_read_config(index))):
+        raise ModelError(f"{index}: {fault}")
     network = load_network(folder / "unet" if (folder / "unet").is_dir() else folder, device)
     return SavedModel(network, load_process(folder))
 
@@ -124,6 +128,10 @@ def load_network(folder: Path, device: torch.device | str = "cpu") -> ModelMixin
             f"{folder / 'config.json'}: class {name!r} is not allowed; "
             "it can be UNet2DModel or SearchedUNet2DModel"
         )
+    if fault := config_fault(config, cls):
+        raise ModelError(f"{folder / 'config.json'}: {fault}")
+    if fault := shards_fault(folder, WEIGHTS):
+        raise ModelError(fault)
     if not (folder / WEIGHTS).is_file():
         raise ModelError(
             f"{folder / WEIGHTS} does not exist (weights are read from safetensors only)"

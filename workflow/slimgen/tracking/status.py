@@ -7,7 +7,6 @@ where its state folder's lock is held; it was stopped where state lies and nobod
 from __future__ import annotations
 
 import argparse
-import fcntl
 import json
 from collections import Counter
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from slimgen.config.run import (
 )
 from slimgen.render.outputs import FIGURE_FORMATS, FIGURES, TABLE_FORMATS, TABLES
 from slimgen.tracking.plan import PlannedJob, pages, planned_jobs
+from slimgen.tracking.run_lock import is_locked
 from slimgen.training.job import format_seconds
 
 State = Literal["done", "changed", "running", "stopped", "waiting"]
@@ -64,7 +64,7 @@ def _job_status(config: Config, job: PlannedJob, root: Path) -> JobStatus:
     state = root / "runs" / config.run / job.folder
     if state.exists():
         progress = _read(state / "progress.json") or {}
-        if _is_locked(state / "lock"):
+        if is_locked(state / "lock"):
             return JobStatus(job, "running", progress)
         if (state / "fingerprint.json").exists():
             return JobStatus(job, "stopped", progress)
@@ -87,17 +87,6 @@ def _read(path: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return content if isinstance(content, dict) else None
-
-
-def _is_locked(path: Path) -> bool:
-    try:
-        with path.open() as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return False
 
 
 def status_table(config: Config, statuses: list[JobStatus]) -> Table:

@@ -3,11 +3,14 @@
 Snakemake's own output goes to logs/snakemake.log. In a terminal the table is drawn anew every
 second; elsewhere a plain line tells the state every 15 seconds. Ctrl-C, SIGTERM and SIGHUP reach
 Snakemake and its jobs as an interrupt: every stage saves its state, and the same command goes on.
+So it is when this process is killed: a shell waits for its end.
 """
 
 from __future__ import annotations
 
 import argparse
+import fcntl
+import itertools
 import os
 import shlex
 import signal
@@ -15,15 +18,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
 from slimgen.config.run import Config, read_mapping
+from slimgen.data.files import write_fault
 from slimgen.tracking.plan import pages
+from slimgen.tracking.run_lock import is_locked, lock_file
 from slimgen.tracking.snakemake_log import SnakemakeLog
 from slimgen.tracking.status import (
     page_outputs,
@@ -32,20 +38,37 @@ from slimgen.tracking.status import (
     status_line,
     status_table,
 )
-from slimgen.training.job import EXIT_STOPPED, format_seconds
+from slimgen.training.job import EXIT_STOPPED, StageError, format_seconds
 
-LOG = Path("logs", "snakemake.log")
+LOGS = Path("logs")
 PLAIN_SECONDS = 15.0
 PASSED_ON = {"-n", "--dry-run", "--dryrun", "-h", "--help", "--version", "--unlock"}
+
+
+def open_log() -> BinaryIO:
+    """Return an empty `logs/snakemake.log`, or `snakemake-2.log` while another Snakemake writes it.
+
+    The lock belongs to whoever has the file open: Snakemake holds it until it ends.
+    """
+    for number in itertools.count(1):
+        path = LOGS / ("snakemake.log" if number == 1 else f"snakemake-{number}.log")
+        log = path.open("ab")
+        try:
+            fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log.close()
+            continue
+        log.truncate(0)
+        return log
+    raise AssertionError
 
 
 class Watch:
     """One start of Snakemake, looked at from outside."""
 
     def __init__(self, argv: list[str]) -> None:
-        LOG.parent.mkdir(exist_ok=True)
         self.began = time.time()
-        with LOG.open("wb") as log:
+        with open_log() as log:
             # A session of its own: signals reach Snakemake and its jobs once, through us.
             self.child = subprocess.Popen(
                 [sys.executable, "-u", "-m", "snakemake", *argv],
@@ -53,7 +76,14 @@ class Watch:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        self.log = SnakemakeLog(LOG)
+        # Its input ends when this process does: then Snakemake and its jobs are interrupted.
+        self.guard = subprocess.Popen(
+            ["/bin/sh", "-c", 'read -r _; kill -s INT -- "-$1"', "sh", str(self.child.pid)],
+            stdin=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        self.log = SnakemakeLog(Path(log.name))
         self.interrupted = False
         self.config: Config | None = None
 
@@ -112,6 +142,16 @@ class Watch:
                 print(self.headline(steps), file=sys.stderr, flush=True)
             self.wait(0.5)
 
+    def end(self) -> int:
+        """Wait for the child's end and return its code; if it was killed, let its jobs save."""
+        code = self.child.wait()
+        self.guard.kill()
+        self.guard.wait()
+        if code < 0:
+            with suppress(ProcessLookupError):
+                os.killpg(self.child.pid, signal.SIGINT)
+        return code
+
     def wait(self, seconds: float) -> None:
         """Wait for the child, at most some seconds."""
         try:
@@ -158,6 +198,9 @@ def watch(argv: list[str]) -> int:
         read_mapping(path)  # Snakemake would tell with a traceback, or without the file's name
     if PASSED_ON & set(argv):
         return subprocess.run([sys.executable, "-m", "snakemake", *argv], check=False).returncode
+    fault = write_fault(LOGS)
+    if fault is not None:
+        raise StageError(f"{LOGS}: nothing can be written there ({fault})")
     console = Console(stderr=True)
     run = Watch(argv)
     with run.signals():
@@ -165,7 +208,7 @@ def watch(argv: list[str]) -> int:
             run.follow_live(console)
         else:
             run.follow_plainly()
-    code = run.child.wait()
+    code = run.end()
     run.update()
     took = format_seconds(time.time() - run.began)
     if run.interrupted:
@@ -191,16 +234,22 @@ def _show_failure(run: Watch, argv: list[str]) -> None:
     for failure in run.log.failures:
         print(failure.describe(), file=sys.stderr)
     if not run.log.failures:  # before any job: the config, the command line, the graph
-        lines = LOG.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = run.log.path.read_text(encoding="utf-8", errors="replace").splitlines()
         if "LockException:" in lines:
-            names = " ".join(shlex.quote(str(path)) for path in config_files(argv))
-            files = f" --configfile {names}" if names else ""
-            lines = [
-                "locked: another run is under way in this folder (`make status`). If none is, one "
-                "was killed; what it did up to its last checkpoint is in runs/. Take the lock away "
-                "and start again: "
-                f".venv/bin/snakemake --unlock{files}"
-            ]
-        print("\n".join(lines[-20:]), file=sys.stderr)
+            lines = [_explain_lock(run.log.run, argv)]
+        told = [line for line in lines if line.startswith("slimgen: ")]
+        print("\n".join(told or lines[-20:]), file=sys.stderr)
     code = run.child.returncode
-    print(f"Snakemake ended with exit code {code}; all it said: {LOG}", file=sys.stderr)
+    print(f"Snakemake ended with exit code {code}; all it said: {run.log.path}", file=sys.stderr)
+
+
+def _explain_lock(run: str | None, argv: list[str]) -> str:
+    """Return what Snakemake's lock means: a run that is under way, or one that was killed."""
+    if run is not None and is_locked(lock_file(run)):
+        return f"locked: run {run} is under way in this folder (`make status`)"
+    names = " ".join(shlex.quote(str(path)) for path in config_files(argv))
+    files = f" --configfile {names}" if names else ""
+    return (
+        "locked: a run was killed in this folder; what it did up to its last checkpoint is in "
+        f"runs/. Take the lock away and start again: .venv/bin/snakemake --unlock{files}"
+    )

@@ -1,8 +1,8 @@
-"""One checkpoint is one safetensors file: a nested state, its step, and a digest of its bytes.
+"""One checkpoint is one safetensors file: a nested state, its step, and a digest of all of it.
 
 Nested dicts of tensors and plain values are flattened; the structure travels as JSON in the
 file's metadata, so that nothing is pickled. The previous checkpoint stays beside the last one:
-a damaged file costs some steps, never the run.
+a damaged file costs some steps, never the run, and is never resumed from.
 """
 
 from __future__ import annotations
@@ -79,10 +79,13 @@ def _unflatten(node: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Any:
     return content
 
 
-def _digest(tensors: dict[str, torch.Tensor], structure: str) -> str:
-    sha = hashlib.sha256(structure.encode())
+def _digest(step: str, tensors: dict[str, torch.Tensor], structure: str) -> str:
+    """Return the sha256 of everything that a resume takes from the file."""
+    sha = hashlib.sha256(f"{step}\n{structure}\n".encode())
     for name in sorted(tensors):
-        sha.update(tensors[name].contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+        tensor = tensors[name]
+        sha.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+        sha.update(tensor.contiguous().view(-1).view(torch.uint8).numpy().data)
     return sha.hexdigest()
 
 
@@ -93,7 +96,8 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> None:
     """
     tensors: dict[str, torch.Tensor] = {}
     structure = json.dumps(_flatten(state, "", tensors))
-    metadata = {"step": str(step), "structure": structure, "digest": _digest(tensors, structure)}
+    digest = _digest(str(step), tensors, structure)
+    metadata = {"step": str(step), "structure": structure, "digest": digest}
     last = folder / LAST
     with atomic_path(last) as temporary:
         save_file(tensors, temporary, metadata=metadata)
@@ -102,15 +106,23 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> None:
 
 
 def load_checkpoint(folder: Path) -> tuple[int, dict[str, Any]] | None:
-    """Return (step, state) of the newest undamaged checkpoint, or None where there is none."""
-    for name in (LAST, PREVIOUS):
-        path = folder / name
+    """Return (step, state) of the newest undamaged checkpoint, or None where there is none.
+
+    A damaged one is told of and deleted: the next save would else make it the previous one.
+    """
+    damaged = False
+    for path in (folder / LAST, folder / PREVIOUS):
         if not path.exists():
             continue
         try:
             return _read(path)
-        except (SafetensorError, ValueError, KeyError, OSError) as error:
-            print(f"checkpoint {path} is damaged ({error}); trying an older one", file=sys.stderr)
+        except (SafetensorError, ValueError, KeyError) as error:
+            reason = " ".join(str(error).split())
+            print(f"checkpoint {path} is damaged and not used ({reason})", file=sys.stderr)
+            path.unlink()
+            damaged = True
+    if damaged:
+        print("no undamaged checkpoint is left: beginning at step 0", file=sys.stderr)
     return None
 
 
@@ -118,7 +130,7 @@ def _read(path: Path) -> tuple[int, dict[str, Any]]:
     with safe_open(path, framework="pt") as file:
         metadata = file.metadata() or {}
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    structure = metadata["structure"]
-    if _digest(tensors, structure) != metadata["digest"]:
+    step, structure = metadata["step"], metadata["structure"]
+    if _digest(step, tensors, structure) != metadata["digest"]:
         raise ValueError("its bytes do not match its digest")
-    return int(metadata["step"]), _unflatten(json.loads(structure), tensors)
+    return int(step), _unflatten(json.loads(structure), tensors)

@@ -2,30 +2,48 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import sys
 import time
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from slimgen.data.files import write_text
 from slimgen.training.job import PUBLISH_SECONDS, Job, format_seconds
 from slimgen.training.processes import average, rank
+
+LOGGED = ("seconds", "sums", "counts")  # its names in a checkpoint, among those of the system
+
+
+def _whole_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the lines of an earlier start; a full disk may have cut the last one."""
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        with contextlib.suppress(json.JSONDecodeError):
+            yield json.loads(line)
 
 
 class Log:
     """Averages metrics between log points and publishes them everywhere at once.
 
-    After a resume, lines beyond the resumed step are dropped first: the file reads as if the run
-    had never stopped, plus one line with `event: resumed`.
+    After a resume (`before`: the state that was saved), lines beyond the resumed step are dropped
+    first: the file reads as if the run had never stopped, plus one line with `event: resumed`.
     """
 
-    def __init__(self, job: Job, *, steps: int, start: int, seconds: float, images: int) -> None:
+    def __init__(
+        self, job: Job, *, steps: int, start: int, before: dict[str, Any] | None, images: int
+    ) -> None:
         self.job, self.steps, self.images = job, steps, images
-        self.before, self.since, self.first = seconds, time.monotonic(), start
-        self.published, self.sums, self.counts = 0.0, dict[str, Any](), dict[str, int]()
+        before = before or {"seconds": 0.0, "sums": {}, "counts": {}}  # LOGGED
+        self.before, self.since, self.first = before["seconds"], time.monotonic(), start
+        self.sums: dict[str, Any] = before["sums"]
+        self.counts: dict[str, int] = before["counts"]
+        self.published = 0.0
         self.writes = rank() == 0
         self.bar: Progress | None = None
         if self.writes:
@@ -35,11 +53,10 @@ class Log:
         from tensorboardX import SummaryWriter
 
         self.path = self.job.state / "log.jsonl"
-        lines = self.path.read_text().splitlines() if self.path.exists() else []
-        kept = [line for line in lines if json.loads(line)["step"] <= start]
+        kept = [json.dumps(line) for line in _whole_lines(self.path) if line["step"] <= start]
         if start:
             kept.append(json.dumps({"step": start, "event": "resumed"}))
-        self.path.write_text("".join(line + "\n" for line in kept))
+        write_text(self.path, "".join(line + "\n" for line in kept))
         self.events = SummaryWriter(str(self.job.state), purge_step=start, flush_secs=10)
         self.bar = self._make_bar() if sys.stderr.isatty() else None
         begun = "resumed at" if start else "starting at"
@@ -75,20 +92,32 @@ class Log:
             self.sums[name] = self.sums[name] + value if name in self.sums else value
             self.counts[name] = self.counts.get(name, 0) + 1
 
-    def write(self, step: int) -> dict[str, float]:
-        """Write the averages since the last log point as step `step`; return them.
+    def means(self, step: int) -> dict[str, float]:
+        """Return the averages since the last log point, over all processes of the training.
 
-        They are those over all processes of the training; the first one alone writes.
-
-        Raises StageError where one of them is not finite.
+        Raises StageError where one of them is not finite; a retry then ends at once.
         """
         means = average(
             {name: float(value) / self.counts[name] for name, value in self.sums.items()}
         )
-        self.sums, self.counts = {}, {}
         bad = [name for name, value in means.items() if not math.isfinite(value)]
         if bad:
             raise self.job.fail(f"{self.job.stage}: {bad[0]} is {means[bad[0]]} by step {step}")
+        return means
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what belongs into a checkpoint: a resumed run then writes the same lines."""
+        return {"seconds": self.seconds, "sums": dict(self.sums), "counts": dict(self.counts)}
+
+    def write(self, step: int) -> dict[str, float]:
+        """Write the averages since the last log point as step `step`; return them.
+
+        Of several processes of a training the first one alone writes.
+
+        Raises StageError where one of them is not finite.
+        """
+        means = self.means(step)
+        self.sums, self.counts = {}, {}
         if not self.writes:
             return means
         rate = (step - self.first) * self.images / max(1e-9, time.monotonic() - self.since)

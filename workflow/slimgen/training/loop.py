@@ -17,11 +17,14 @@ import torch
 from slimgen.config.base import Training
 from slimgen.training.checkpoint import Stateful, load_checkpoint, save_checkpoint
 from slimgen.training.job import Job, Stopped
-from slimgen.training.log import Log
+from slimgen.training.log import LOGGED, Log
 from slimgen.training.processes import any_of, rank, wait
 from slimgen.training.seeding import derive_seed, make_rng
 
 Update = Callable[[int, torch.Generator], dict[str, Any]]
+
+SHARE = 0.01  # of the time may go into checkpoints
+SHORTEST, LONGEST = 2.0, 900.0  # seconds between two checkpoints
 
 
 def train(
@@ -50,15 +53,15 @@ def train(
         StageError: a metric is not finite; the reason is in the state folder.
     """
     steps = settings.steps if steps is None else steps
-    start, seconds = _restore(job, state)
+    start, before = _restore(job, state)
     log = Log(
         job,
         steps=steps,
         start=start,
-        seconds=seconds,
+        before=before,
         images=images_per_step or settings.batch_size,
     )
-    saved_at = time.monotonic()
+    saved_at, period = time.monotonic(), checkpoint_period(settings)
     try:
         for step in range(start, steps):
             # Modules with their own randomness (dropout) draw from the global generator.
@@ -71,15 +74,16 @@ def train(
             else:
                 log.show(done)
             reason = job.stop_reason() if done < steps else None
-            due = time.monotonic() - saved_at >= settings.checkpoint_seconds
+            due = time.monotonic() - saved_at >= period
             stop, due = any_of(reason is not None, due and not rank())
             if stop or due:
-                if log.sums:
-                    log.write(done)  # also refuses to save a state that is not finite
+                log.means(done)  # refuses to save a state that is not finite
+                began = time.monotonic()
                 if not rank():
-                    _save(job, done, state, log.seconds)
+                    _save(job, done, state, log)
                 wait()
                 saved_at = time.monotonic()
+                period = checkpoint_period(settings, saved_at - began)
             if stop:
                 reason = reason or "another process was asked to stop"
                 print(f"{job.stage}: {reason}: saved at step {done} of {steps}", file=sys.stderr)
@@ -88,16 +92,28 @@ def train(
         log.close()
 
 
-def _restore(job: Job, state: dict[str, Stateful]) -> tuple[int, float]:
+def checkpoint_period(settings: Training, took: float = 0.0) -> float:
+    """Return the seconds until the next checkpoint, after one that took `took` seconds.
+
+    By default checkpoints take a hundredth of the time: a small network's are seconds apart, a
+    large one's minutes, but never more than `LONGEST`.
+    """
+    if settings.checkpoint_seconds is not None:
+        return settings.checkpoint_seconds
+    return min(LONGEST, max(SHORTEST, took / SHARE))
+
+
+def _restore(job: Job, state: dict[str, Stateful]) -> tuple[int, dict[str, Any] | None]:
+    """Return the step to go on with, and the state of the log."""
     found = load_checkpoint(job.state)
     if found is None:
-        return 0, 0.0
+        return 0, None
     step, tree = found
     for name, item in state.items():
         item.load_state_dict(tree[name])
-    return step, tree["seconds"]
+    return step, {name: tree[name] for name in LOGGED}
 
 
-def _save(job: Job, step: int, state: dict[str, Stateful], seconds: float) -> None:
+def _save(job: Job, step: int, state: dict[str, Stateful], log: Log) -> None:
     tree: dict[str, Any] = {name: item.state_dict() for name, item in state.items()}
-    save_checkpoint(job.state, step, tree | {"seconds": seconds})
+    save_checkpoint(job.state, step, tree | log.state_dict())
