@@ -19,7 +19,7 @@ def config_fault(config: Mapping[str, Any], cls: type) -> str | None:
 
     `auto_map` (code in the folder) and `quantization_config` are such keys.
     """
-    known = inspect.signature(cls.__init__).parameters
+    known = inspect.signature(cls).parameters
     odd = sorted(key for key in config if key not in known and not key.startswith("_"))
     return f"{cls.__name__} has no key {odd[0]!r}; nothing is loaded" if odd else None
 
