@@ -15,7 +15,7 @@ import textwrap
 import time
 from pathlib import Path
 
-from slimgen.config.base import NO_RESULT, StageSettings
+from slimgen.config.base import StageSettings
 from slimgen.config.paths import named_weights
 from slimgen.config.run import STAGES, ConfigError, parse_settings, read_config, stage_settings
 from slimgen.data.files import remove_leftovers
@@ -31,7 +31,7 @@ from slimgen.stage_command import (
     run_share,
 )
 from slimgen.tracking.code_digest import code_digest
-from slimgen.training.faults import check_writable, disk_fault, stage_fault
+from slimgen.training.faults import check_writable, disk_fault, faults_in_one_line
 from slimgen.training.job import EXIT_STOPPED, Job, StageError, Stopped, describe
 from slimgen.training.launch import PARALLEL, is_launched, launch
 
@@ -124,27 +124,25 @@ def run_stage(argv: list[str]) -> None:
     inputs = parse_inputs(parser, function, rest)
     code = code_digest(module.__name__)
     check_exist(inputs)
-    state = known.state or default_state(out)
-    check_writable(out, state)
     places = {name: collapse(name, paths) for name, paths in inputs.items()}
     seen = {name: input_digest(paths) for name, paths in inputs.items()}
     complete = settings.model_dump(mode="json", by_alias=True)
     seen["weights named in the settings"] = input_digest(named_weights(settings))
-    decisive = {key: value for key, value in complete.items() if key not in NO_RESULT}
-    identity = {"settings": decisive, "inputs": seen, "code": code, "seed": known.seed}
+    identity = {"settings": settings.decisive(), "inputs": seen, "code": code, "seed": known.seed}
     minutes = known.budget_minutes
     job = Job(
         stage=known.stage,
         out=out,
-        state=state,
+        state=known.state or default_state(out),
         seed=known.seed,
         device=find_device(known.device),
         fingerprint=hashlib.sha256(describe(identity).encode()).hexdigest(),
         code=code,
         deadline=None if minutes is None else time.monotonic() + 60 * minutes,
     )
+    check_writable(job.out, job.state)
     job.install_signals()
-    try:
+    with faults_in_one_line(job, complete.get("batch_size")):
         if is_launched():
             run_share(job, function, settings, complete, places)
             return
@@ -153,14 +151,7 @@ def run_stage(argv: list[str]) -> None:
             remove_leftovers(job.out)
             function(settings, job, **places)
             finish(job, complete)
-    except Exception as error:  # torch and safetensors raise kinds of their own
-        size = complete.get("batch_size")
-        fault = stage_fault(error, stage=job.stage, device=job.device, batch_size=size)
-        if fault is None:
-            raise
-        raise StageError(fault) from None
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    cpu = used.ru_utime + used.ru_stime
+    cpu = sum(resource.getrusage(resource.RUSAGE_SELF)[:2])  # user and system
     print(f"{job.stage}: done, {cpu:.1f} CPU-seconds since this start", file=sys.stderr)
 
 
@@ -223,8 +214,7 @@ def main() -> None:
         print(f"slimgen: stopped ({stop.reason}); start it again to go on", file=sys.stderr)
         sys.exit(EXIT_STOPPED)
     except Exception as error:
-        fault = disk_fault(error)
-        if fault is None:
+        if (fault := disk_fault(error)) is None:
             raise
         sys.exit(f"slimgen: {fault}: make room and start again")
 

@@ -48,6 +48,10 @@ class StageSettings(Settings):
         defaults = type(self)().model_dump(mode="json", by_alias=True)
         return difference(self.model_dump(mode="json", by_alias=True), defaults)
 
+    def decisive(self) -> dict[str, Any]:
+        """Return what decides the results, complete, as JSON values: jobs are known by it."""
+        return self.model_dump(mode="json", by_alias=True, exclude=set(NO_RESULT))
+
     @model_validator(mode="before")
     @classmethod
     def _partial_groups_keep_their_defaults(cls, values: Any) -> Any:

@@ -14,7 +14,7 @@ from typing import Any
 LIBRARIES = ("diffusers", None)  # of the parts that a pipeline's index names
 
 
-def config_fault(config: Mapping[str, Any], cls: type) -> str | None:
+def config_fault(config: Mapping[str, Any], cls: Any) -> str | None:
     """Return what is odd in a network's config, or None: a key that its class does not know.
 
     `auto_map` (code in the folder) and `quantization_config` are such keys.

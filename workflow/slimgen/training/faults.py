@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import errno
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from slimgen.data.files import write_fault
-from slimgen.training.job import StageError
+from slimgen.training.job import Job, StageError
 
 # What the system, torch and safetensors say of a full disk, a spent quota, a limit of file sizes.
 DISK = {
@@ -47,23 +49,36 @@ def _first_sentence(error: BaseException) -> str:
     return "; ".join([first, *asked[:1]]).rstrip(".")
 
 
-def stage_fault(
-    error: BaseException, *, stage: str, device: str, batch_size: int | None
-) -> str | None:
+def stage_fault(error: BaseException, job: Job, batch_size: int | None) -> str | None:
     """Return the line for a stage that ended with `error`, or None where its traceback says more.
 
     Neither fault is written into the state folder: the next attempt may find room.
     """
     if disk := disk_fault(error):
-        return f"{stage}: {disk}; what was saved is whole: make room and start again"
+        return f"{job.stage}: {disk}; what was saved is whole: make room and start again"
     if memory := memory_fault(error):
         size = "" if batch_size is None else f" with batch_size = {batch_size}"
-        change = (
-            f"set {stage}.batch_size lower (the stage then begins anew), end what else uses "
-            f"the memory, or take a larger {'GPU' if device != 'cpu' else 'machine'}"
+        larger = "machine" if job.device == "cpu" else "GPU"
+        return (
+            f"{job.stage}: out of memory on {job.device}{size} ({memory}); set "
+            f"{job.stage}.batch_size lower (the stage then begins anew), end what else uses the "
+            f"memory, or take a larger {larger}"
         )
-        return f"{stage}: out of memory on {device}{size} ({memory}); {change}"
     return None
+
+
+@contextmanager
+def faults_in_one_line(job: Job, batch_size: int | None) -> Iterator[None]:
+    """Raise StageError with one line in place of an error of disk or memory."""
+    try:
+        yield
+    except StageError:
+        raise
+    except Exception as error:  # torch and safetensors raise kinds of their own
+        fault = stage_fault(error, job, batch_size)
+        if fault is None:
+            raise
+        raise StageError(fault) from None
 
 
 def check_writable(*folders: Path) -> None:
