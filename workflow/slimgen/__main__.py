@@ -26,7 +26,7 @@ from slimgen.config.run import STAGES, ConfigError, parse_settings, read_config,
 from slimgen.data.files import digest, write_json
 from slimgen.tracking.code_digest import code_digest
 from slimgen.tracking.plan import stage_module
-from slimgen.training.job import EXIT_STOPPED, Job, StageError, Stopped, describe
+from slimgen.training.job import EXIT_STOPPED, PLANNED, Job, StageError, Stopped, describe
 
 COMMANDS = f"""\
 The whole workflow:
@@ -165,9 +165,13 @@ def run_stage(argv: list[str]) -> None:
         fingerprint=hashlib.sha256(describe(identity).encode()).hexdigest(),
         code=code,
         deadline=None if minutes is None else time.monotonic() + 60 * minutes,
+        planned=float(os.environ[PLANNED]) if PLANNED in os.environ else None,
     )
     job.install_signals()
     with job.locked():
+        if job.take_back():
+            print(f"{job.stage}: finished by an earlier start meanwhile", file=sys.stderr)
+            return
         job.open_state()
         out.mkdir(parents=True, exist_ok=True)
         function(settings, job, **places)
