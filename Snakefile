@@ -54,7 +54,13 @@ include: "rules/render.smk"
 
 
 onstart:
+    check_cluster()
     record_config()
+    say_when_planned()
+
+
+onsuccess:
+    forget_links()
 
 
 rule all:
