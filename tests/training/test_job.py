@@ -128,10 +128,10 @@ def test_a_lock_of_a_folder_that_was_taken_away_is_no_lock(tmp_path):
     holder = context.Process(target=_hold_and_delete, args=(tmp_path / "state", ready))
     holder.start()
     ready.wait()
-    with make_job(tmp_path).locked() as _, pytest.raises(Stopped):
+    late = make_job(tmp_path, deadline=time.monotonic())
+    with make_job(tmp_path).locked():
         holder.join()
-        late = make_job(tmp_path, deadline=time.monotonic())
-        with late.locked():
+        with pytest.raises(Stopped), late.locked():
             pytest.fail("the lock was given twice")
 
 

@@ -26,7 +26,7 @@ from slimgen.config.run import STAGES, ConfigError, parse_settings, read_config,
 from slimgen.data.files import digest, write_json
 from slimgen.tracking.code_digest import code_digest
 from slimgen.tracking.plan import stage_module
-from slimgen.training.job import EXIT_STOPPED, PLANNED, Job, StageError, Stopped, describe
+from slimgen.training.job import EXIT_STOPPED, Job, StageError, Stopped, describe
 
 COMMANDS = f"""\
 The whole workflow:
@@ -155,7 +155,6 @@ def run_stage(argv: list[str]) -> None:
     complete = settings.model_dump(mode="json", by_alias=True)
     seen["weights named in the settings"] = input_digest(named_weights(settings))
     identity = {"settings": complete, "inputs": seen, "code": code, "seed": known.seed}
-    minutes = known.budget_minutes
     job = Job(
         stage=known.stage,
         out=out,
@@ -164,20 +163,17 @@ def run_stage(argv: list[str]) -> None:
         device=find_device(known.device),
         fingerprint=hashlib.sha256(describe(identity).encode()).hexdigest(),
         code=code,
-        deadline=None if minutes is None else time.monotonic() + 60 * minutes,
-        planned=float(os.environ[PLANNED]) if PLANNED in os.environ else None,
+        deadline=(minutes := known.budget_minutes) and time.monotonic() + 60 * minutes,
     )
     job.install_signals()
     with job.locked():
         if job.take_back():
-            print(f"{job.stage}: finished by an earlier start meanwhile", file=sys.stderr)
             return
         job.open_state()
         out.mkdir(parents=True, exist_ok=True)
         function(settings, job, **places)
         finish(job, complete)
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    cpu = used.ru_utime + used.ru_stime
+    cpu = sum(resource.getrusage(resource.RUSAGE_SELF)[:2])  # user and system
     print(f"{job.stage}: done, {cpu:.1f} CPU-seconds since this start", file=sys.stderr)
 
 

@@ -1,7 +1,7 @@
 """What SLURM can grant, and what no node of it ever will: asked before the first job.
 
-SLURM takes an impossible request and lets it wait for ever. `sinfo` says what there is; every planned
-job is compared with it, and the first that cannot run is named in one line.
+SLURM takes an impossible request and lets it wait for ever. `sinfo` says what there is; every
+planned job is compared with it, and the first that cannot run is named in one line.
 """
 
 from __future__ import annotations
@@ -14,6 +14,12 @@ from functools import cache
 from typing import Any
 
 SITE = "profiles/slurm/site.yaml"
+UNITS = (
+    ("GPUs", "gpu"),
+    ("MB of memory", "mem_mb"),
+    ("CPUs", "cpus_per_task"),
+    ("minutes", "runtime"),
+)
 SHORTEST_MEMORY = 200  # seconds; the longest pause between two looks at the queue is 180
 
 
@@ -121,32 +127,27 @@ def impossible(request: Request, nodes: list[Nodes]) -> str | None:
         wanted = f"no partition {request.partition}" if names else "no default partition"
         return f"slurm: {wanted}; there are: {there}; set `partition` in {SITE}"
     where = f"partition {'/'.join(sorted({kind.partition for kind in here}))}"
-    asks = [
-        ("GPUs", "gpu", request.gpus, [kind.gpus for kind in here]),
-        ("MB of memory", "mem_mb", request.memory, [kind.memory for kind in here]),
-        ("CPUs", "cpus_per_task", request.cpus, [kind.cpus for kind in here]),
-        ("minutes", "runtime", request.minutes, [kind.minutes for kind in here]),
-    ]
-    for what, key, amount, granted in asks:
-        most = max(granted)
-        if amount > most:
+    kinds = [(kind.gpus, kind.memory, kind.cpus, kind.minutes) for kind in here]
+    asked = (request.gpus, request.memory, request.cpus, request.minutes)
+    for (what, key), amount, granted in zip(UNITS, asked, zip(*kinds, strict=True), strict=True):
+        if amount > max(granted):
             mend = "set `minutes`" if key == "runtime" else f"set `rules: {request.rule}: {key}`"
             mend += " or `gpus`" if key == "gpu" else ""
             return (
                 f"slurm: {request.rule} asks for {amount:g} {what}; "
-                f"the most in {where} is {most:g}; {mend} in {SITE}"
+                f"the most in {where} is {max(granted):g}; {mend} in {SITE}"
             )
-    if any(all(amount <= granted[at] for _, _, amount, granted in asks) for at in range(len(here))):
+    if any(all(a <= b for a, b in zip(asked, kind, strict=True)) for kind in kinds):
         return None
-    together = ", ".join(f"{amount:g} {what}" for what, _, amount, _ in asks)
+    together = ", ".join(f"{a:g} {what}" for a, (what, _) in zip(asked, UNITS, strict=True))
     return f"slurm: no node of {where} has what {request.rule} asks for together: {together}"
 
 
 def status_fault(status_command: str, config: str) -> str | None:
     """Return why Snakemake would never see a job end, or None.
 
-    `config` is the output of `scontrol show config`. squeue must remember ended jobs for longer than
-    Snakemake looks away; sacct needs accounting.
+    `config` is the output of `scontrol show config`. squeue must remember ended jobs for longer
+    than Snakemake looks away; sacct needs accounting.
     """
     accounting = re.search(r"^AccountingStorageType\s*=\s*(\S+)", config, re.M)
     none = accounting is None or accounting[1].endswith(("none", "(null)"))
@@ -165,7 +166,7 @@ def status_fault(status_command: str, config: str) -> str | None:
 def check_slurm(requests: Iterable[Request], status_command: str) -> None:
     """Compare every request with what the cluster has.
 
-    Raises SlurmError naming the first that no node can ever run, or a status command without answer.
+    Raises SlurmError naming the first that no node can ever run, or why no job would seem to end.
     """
     nodes = read_nodes()
     faults = [status_fault(status_command, ask("scontrol", "show", "config"))]

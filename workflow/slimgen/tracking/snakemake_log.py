@@ -8,9 +8,10 @@ from pathlib import Path
 
 STEPS = re.compile(r"^(\d+) of (\d+) steps \(")
 RUN = re.compile(r"^slimgen run: (\S+)")
-START = re.compile(r"^(?:local)?rule (\w+):")
-JOB = re.compile(r"^    jobid: (\d+)")
-WILDCARDS = re.compile(r"^    wildcards: (.+)")
+# A group of jobs stands one level deeper.
+START = re.compile(r"^(?:    )?(?:local)?rule (\w+):")
+JOB = re.compile(r"^(?:    ){1,2}jobid: (\d+)")
+WILDCARDS = re.compile(r"^(?:    ){1,2}wildcards: (.+)")
 FINISHED = re.compile(r"^Finished jobid: (\d+)")
 TOTAL = re.compile(r"^total\s+(\d+)\s*$")
 ERROR = re.compile(r"^Error in rule (\w+):")
@@ -29,6 +30,7 @@ class Failure:
     log: Path | None = None
     exit_code: int | None = None
     unwritten: list[str] = field(default_factory=list)
+    job: int | None = None
 
     def describe(self, lines: int = 15) -> str:
         """Return rule, exit code and the last lines of the log."""
@@ -77,11 +79,14 @@ class SnakemakeLog:
             if self._open is None:
                 self.running[self._job] = self._rule
             else:  # the block of a failed job
-                self.running.pop(self._job, None)
+                self._end(self._job)
+                self._open.job = self._job
         elif match := WILDCARDS.match(line):
             values = " ".join(card.split("=", 1)[1] for card in match[1].split(", "))
             self.running[self._job] = f"{self._rule} {values}"
-        elif match := FINISHED.match(line) or INCOMPLETE.match(line):
+        elif match := FINISHED.match(line):
+            self._end(int(match[1]))
+        elif match := INCOMPLETE.match(line):
             self.running.pop(int(match[1]), None)
         elif match := STEPS.match(line):
             self.done, self.total = int(match[1]), int(match[2])
@@ -104,3 +109,8 @@ class SnakemakeLog:
             self.failures.append(self._open)
         elif self._open is not None and (match := LOG.match(line)):
             self._open.log, self._open = Path(match[1]), None
+
+    def _end(self, job: int) -> None:
+        """Forget what was said of earlier attempts of a job that has ended again."""
+        self.running.pop(job, None)
+        self.failures = [failure for failure in self.failures if failure.job != job]

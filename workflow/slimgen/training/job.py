@@ -42,6 +42,10 @@ class StageError(Exception):
     """The stage cannot succeed as it was asked to run; the message is one clear line."""
 
 
+def _planned() -> float | None:
+    return float(os.environ[PLANNED]) if PLANNED in os.environ else None
+
+
 @dataclass
 class Job:
     """What a stage knows about its run.
@@ -59,7 +63,7 @@ class Job:
     fingerprint: str = ""
     code: str = ""
     deadline: float | None = None
-    planned: float | None = None
+    planned: float | None = field(default_factory=_planned)
     signal_name: str | None = field(default=None, repr=False)
 
     def stop_reason(self) -> str | None:
@@ -187,6 +191,7 @@ class Job:
         for path in (self.state / KEPT).iterdir():
             (self.out / path.name).unlink(missing_ok=True)
             os.link(path, self.out / path.name)
+        print(f"{self.stage}: an earlier start has finished this meanwhile", file=sys.stderr)
         return True
 
 
