@@ -75,10 +75,10 @@ MpiDefault=none
 GresTypes=gpu
 NodeName=$host NodeAddr=127.0.0.1 CPUs=16 RealMemory=500000 Gres=gpu:16 State=UNKNOWN
 PartitionName=steady Nodes=ALL Default=YES MaxTime=UNLIMITED PreemptMode=OFF PriorityTier=1
-PartitionName=requeued Nodes=ALL MaxTime=600 PreemptMode=REQUEUE PriorityTier=1
-PartitionName=cancelled Nodes=ALL MaxTime=600 PreemptMode=CANCEL GraceTime=60 PriorityTier=1
-PartitionName=killed Nodes=ALL MaxTime=600 PreemptMode=CANCEL GraceTime=0 PriorityTier=1
-PartitionName=urgent Nodes=ALL MaxTime=600 PreemptMode=OFF PriorityTier=10
+PartitionName=requeued Nodes=ALL MaxTime=UNLIMITED PreemptMode=REQUEUE PriorityTier=1
+PartitionName=cancelled Nodes=ALL MaxTime=UNLIMITED PreemptMode=CANCEL GraceTime=60 PriorityTier=1
+PartitionName=killed Nodes=ALL MaxTime=UNLIMITED PreemptMode=CANCEL GraceTime=0 PriorityTier=1
+PartitionName=urgent Nodes=ALL MaxTime=UNLIMITED PreemptMode=OFF PriorityTier=10
 END
   printf '%s\nName=gpu File=%s/gpu/[0-15]\n' "$MARK" "$folder" >"$ETC/gres.conf"
 }
