@@ -45,7 +45,7 @@ configure() {
   # CPUs and memory need not be there (config_overrides): the tests' jobs are small and many.
   cat >"$ETC/slurm.conf" <<END
 $MARK
-ClusterName=slimgen
+ClusterName=slimgen-test
 SlurmctldHost=$host(127.0.0.1)
 AuthType=auth/munge
 AuthInfo=cred_expire=5
@@ -133,13 +133,10 @@ stop() {
   fi
   end "$folder/slurmctld.pid" slurmctld
   end "$folder/slurmd.pid" slurmd
-  if [ -d "$folder/spool" ]; then # steps outlive slurmd; ours are those that run from our spool
-    for pid in $(pgrep -x slurmstepd || true); do
-      case $(readlink "/proc/$pid/cwd") in
-        "$folder" | "$folder"/*) kill -KILL "$pid" 2>/dev/null || true ;;
-      esac
-    done
-  fi
+  # Steps outlive slurmd, and processes outlive steps. Ours carry the name of our cluster.
+  for pid in $(grep -lsz '^SLURM_CLUSTER_NAME=slimgen-test$' /proc/[0-9]*/environ | cut -d/ -f3); do
+    kill -KILL "$pid" 2>/dev/null || true
+  done
   if [ -e "$folder/munged.ours" ]; then
     end /run/munge/munged.pid munged
     rm -f "$folder/munged.ours"

@@ -133,7 +133,7 @@ class Storm:
         slurm("scontrol", "update", f"jobid={number}", f"timelimit={limit}")
 
     def preempt(self) -> None:
-        """Submit a job that needs the CPUs of the three that may be preempted; wait until they are."""
+        """Submit a job that needs the CPUs of the three that can be preempted; wait for that."""
         idle = int(slurm("sinfo", "--noheader", "--partition=urgent", "--format=%C").split("/")[1])
         job = ["--partition=urgent", f"--cpus-per-task={idle + len(PARTITIONS)}", "--mem=1"]
         slurm("sbatch", *job, "--output=/dev/null", "--wrap=sleep 1")
@@ -230,3 +230,70 @@ def kill_the_controller(storm: Storm, model: str, options: list[str]) -> None:
 def test_weights_are_those_of_a_calm_run(storm: Storm, seed: int) -> None:
     calm = storm.path / "calm" / f"seed{seed}" / Path(TEACHER).name
     assert digest(storm.path / TEACHER.format(seed)) == digest(calm)
+
+
+def test_what_a_signal_saved_is_where_the_next_attempt_begins(storm: Storm) -> None:
+    story = storm.story
+    for seed in SIGNALLED:
+        assert story.resumed[seed] == [story.saved[seed]], FATES[seed]
+    assert len(story.resumed[4]) == 1  # no signal came: the last periodic checkpoint
+    assert story.resumed[4][0] > 0
+    # Killed without time to save, by preemption and with its node; the third start trained nothing.
+    assert len(story.resumed[LOST]) == 2
+
+
+def test_every_fate_was_met(storm: Storm) -> None:
+    def states(seed: int) -> list[str]:
+        return [job["JobState"] for job in storm.story.jobs[seed]]
+
+    assert states(0)[:1] == ["FAILED"]  # the stage stopped itself, with code 75, before the limit
+    assert states(1) == ["COMPLETED"]  # one job, requeued
+    assert storm.story.jobs[1][0]["Restarts"] == "1"
+    assert states(2)[0] == "CANCELLED"
+    assert states(3)[0] in ("FAILED", "PREEMPTED")
+    assert states(4)[0] == "FAILED"
+    assert states(LOST) == ["PREEMPTED"]
+    assert states(6)[0] == "TIMEOUT"
+    assert storm.story.after_node_failure["Restarts"] == "1"
+
+
+def test_retries_ask_for_more_time_and_memory(storm: Storm) -> None:
+    first, second = storm.story.jobs[2][:2]
+    assert (first["TimeLimit"], second["TimeLimit"]) == ("2-00:00:00", "3-00:00:00")
+    assert (first["MinMemoryNode"], second["MinMemoryNode"]) == ("16000M", "24000M")
+    assert first["TresPerJob"] == second["TresPerJob"] == "gres:gpu:1"
+
+
+def test_a_stage_that_failed_for_its_own_reason_repeats_it_at_once(storm: Storm) -> None:
+    reason = "classifier.train digits seed 0 failed: classifier.train: loss is nan by step 5"
+    assert len(storm.story.classifier) == RETRIES + 1
+    assert "an earlier attempt of this run" in storm.cluster.read(
+        "logs/storm/classifier/train/digits/seed0.log"
+    )
+    assert reason in storm.story.hanging
+    assert storm.cluster.read("first").count(reason) == 1  # on the first screen of `run`, once
+
+
+def test_status_tells_step_rate_device_and_checkpoint_of_every_training(storm: Storm) -> None:
+    lines = [line for line in storm.story.paused.splitlines() if "digits seed" in line]
+    trainings = [line for line in lines if "running" in line]
+    assert len(trainings) == len(SEEDS), storm.story.paused
+    for line in trainings:
+        assert re.search(r"\d+/80 .* \d+ img/s .* 0:\d\d .* cpu .* step \d+, 0:\d\d ago", line), (
+            line
+        )
+
+
+def test_status_names_the_job_that_slurm_never_starts_again(storm: Storm) -> None:
+    lost = storm.story.jobs[LOST][0]["JobId"]
+    said = f"SLURM job {lost} (teacher_train_wildcards_{LOST}) was preempted and cancelled"
+    assert said in storm.story.hanging
+    assert said in storm.cluster.read("first")
+    assert "SLURM job" not in storm.story.paused
+
+
+def test_a_second_start_beside_a_job_that_still_runs_trains_nothing(storm: Storm) -> None:
+    """The first Snakemake was killed, its job lived: the copy waits, and takes what that made."""
+    assert storm.story.second.count("an earlier start has finished this meanwhile") == 1
+    assert "step" not in storm.story.second
+    assert "1 jobs in" in storm.story.last
