@@ -134,11 +134,12 @@ class Storm:
 
     def preempt(self) -> None:
         """Submit a job that needs the CPUs of the three that can be preempted; wait for that."""
-        idle = int(slurm("sinfo", "--noheader", "--partition=urgent", "--format=%C").split("/")[1])
-        job = ["--partition=urgent", f"--cpus-per-task={idle + len(PARTITIONS)}", "--mem=1"]
-        slurm("sbatch", *job, "--output=/dev/null", "--wrap=sleep 1")
+        every = int(slurm("sinfo", "--noheader", "--partition=urgent", "--format=%c"))
+        cpus = every - (len(SEEDS) - len(PARTITIONS))
+        slurm("sbatch", "--partition=urgent", f"--cpus-per-task={cpus}", "--mem=1",
+              "--output=/dev/null", "--wrap=sleep 1")  # fmt: skip
         pids = [self.pids[int(seed)] for seed in PARTITIONS]
-        self.wait(lambda: all(map(is_signalled, pids)), 30)
+        self.wait(lambda: all(map(is_signalled, pids)), 60)
 
 
 def is_signalled(pid: int) -> bool:
@@ -179,9 +180,9 @@ def storm(cluster: Cluster) -> Storm:
 
 def strike(storm: Storm) -> None:
     """Let every seed meet its fate, until all but the lost one are trained."""
+    storm.preempt()
     storm.limit_time(0, warned=True)
     storm.limit_time(6, warned=False)
-    storm.preempt()
     slurm("scancel", str(storm.number(2)))
     slurm("scancel", "--signal=KILL", f"{storm.number(4)}.0")
     storm.wait(storm.all_signalled_saved, 120)

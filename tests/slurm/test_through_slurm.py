@@ -43,7 +43,7 @@ def test_an_impossible_request_ends_before_any_job(
 ) -> None:
     cluster.set_site(**site)
     before = jobs()
-    assert cluster.start("all", name="impossible").wait(60) == 1
+    assert cluster.start("all", name="impossible").wait(60) != 0
     assert line in cluster.read("impossible")
     assert jobs() == before
     assert not list((cluster.checkout.path / ".snakemake" / "locks").glob("*"))
