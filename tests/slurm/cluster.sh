@@ -8,7 +8,7 @@
 set -euo pipefail
 
 MARK="# written by slimgen's tests/slurm/cluster.sh"
-ETC=/etc/slurm
+ETC=${SLIMGEN_TEST_ETC:-/etc/slurm}
 FILES=(slurm.conf gres.conf cgroup.conf)
 command=${1:?check, start or stop}
 folder=${2:?a folder for state and logs}
@@ -20,17 +20,17 @@ refuse() {
 
 check() {
   local name
+  for name in "${FILES[@]}"; do
+    if [ -e "$ETC/$name" ] && [ "$(head -n 1 "$ETC/$name")" != "$MARK" ]; then
+      refuse "$ETC/$name is not ours"
+    fi
+  done
   for name in munged slurmctld slurmd scontrol squeue sinfo; do
     command -v "$name" >/dev/null || refuse "no $name here (Debian: slurm-wlm and munge)"
   done
   [ "$(id -u)" = 0 ] || refuse "only root can start SLURM's daemons"
   id munge >/dev/null 2>&1 || refuse "there is no user munge"
   [ -s /etc/munge/munge.key ] || refuse "there is no /etc/munge/munge.key"
-  for name in "${FILES[@]}"; do
-    if [ -e "$ETC/$name" ] && [ "$(head -n 1 "$ETC/$name")" != "$MARK" ]; then
-      refuse "$ETC/$name is not ours"
-    fi
-  done
   if [ ! -e "$ETC/slurm.conf" ] && timeout 10 scontrol ping >/dev/null 2>&1; then
     refuse "this machine already belongs to a cluster"
   fi

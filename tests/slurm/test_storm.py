@@ -110,7 +110,7 @@ class Storm:
                     self.pids[seed] = pid
             return all(seed in self.pids for seed in seeds)
 
-        self.wait(all_paused, 150)
+        self.wait(all_paused, 240)
 
     def go_on(self, seed: int) -> None:
         with suppress(ProcessLookupError):
@@ -165,7 +165,7 @@ def storm(cluster: Cluster) -> Storm:
     calm = cluster.begin("-c", CALM, *map(str, SEEDS))
     storm.story.paused = cluster.status()
     strike(storm)
-    assert calm.wait(120) == 0
+    assert calm.wait(300) == 0
     cluster.kill_controllers()
     cluster.snakemake("--unlock", "--configfile", CONFIG)
     cluster.start(models[LOST], *options, name="second")
@@ -185,10 +185,10 @@ def strike(storm: Storm) -> None:
     storm.limit_time(6, warned=False)
     slurm("scancel", str(storm.number(2)))
     slurm("scancel", "--signal=KILL", f"{storm.number(4)}.0")
-    storm.wait(storm.all_signalled_saved, 120)
+    storm.wait(storm.all_signalled_saved, 240)
     rest = [seed for seed in SEEDS if seed != LOST]
-    storm.wait(lambda: all(storm.is_done(seed) for seed in rest), 120)
-    storm.wait(lambda: len(failed_classifiers()) == RETRIES + 1, 60)
+    storm.wait(lambda: all(storm.is_done(seed) for seed in rest), 300)
+    storm.wait(lambda: len(failed_classifiers()) == RETRIES + 1, 180)
     for seed in SEEDS:
         storm.story.jobs[seed] = [details(number) for number, _ in jobs()[comment(seed)]]
     storm.story.classifier = [details(number) for number, _ in failed_classifiers()]
@@ -208,7 +208,7 @@ def fail_the_node(storm: Storm) -> None:
     number = storm.number(LOST)
     host = slurm("sinfo", "--noheader", "--format=%n").split()[0]
     slurm("scontrol", "update", f"nodename={host}", "state=down", "reason=test")
-    storm.wait(lambda: details(str(number))["JobState"] != "RUNNING", 30)
+    storm.wait(lambda: details(str(number))["JobState"] != "RUNNING", 60)
     slurm("scontrol", "update", f"nodename={host}", "state=resume")
     storm.pids.clear()
     storm.pause(LOST, after=time.time())
@@ -220,9 +220,9 @@ def kill_the_controller(storm: Storm, model: str, options: list[str]) -> None:
     storm.cluster.kill_controllers()
     storm.cluster.snakemake("--unlock", "--configfile", CONFIG)
     third = storm.cluster.start(model, *options, name="third")
-    storm.wait(lambda: "another job holds" in storm.log(LOST), 60)
+    storm.wait(lambda: "another job holds" in storm.log(LOST), 120)
     storm.go_on(LOST)
-    assert third.wait(90) == 0, storm.cluster.read("third")
+    assert third.wait(240) == 0, storm.cluster.read("third")
     storm.story.second = storm.log(LOST)
     storm.story.last = storm.cluster.read("third")
 
