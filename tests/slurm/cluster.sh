@@ -89,7 +89,7 @@ running() { # PIDFILE NAME: whether the daemon that wrote the file lives
 
 start() {
   check
-  stop
+  stop_old
   configure
   if [ ! -S /run/munge/munge.socket.2 ] || ! running /run/munge/munged.pid munged; then
     install -d -o munge -g munge -m 0755 /run/munge
@@ -99,7 +99,7 @@ start() {
   fi
   slurmctld -c
   slurmd -c
-  for _ in $(seq 100); do
+  for _ in $(seq 300); do
     [ "$(sinfo --noheader --partition steady --format %t 2>/dev/null)" = idle ] && return
     sleep 0.1
   done
@@ -134,7 +134,7 @@ stop() {
   end "$folder/slurmctld.pid" slurmctld
   end "$folder/slurmd.pid" slurmd
   # Steps outlive slurmd, and processes outlive steps. Ours carry the name of our cluster.
-  for pid in $(grep -lsz '^SLURM_CLUSTER_NAME=slimgen-test$' /proc/[0-9]*/environ | cut -d/ -f3); do
+  [ ! -d "$folder/spool" ] || for pid in $(grep -lsz '^SLURM_CLUSTER_NAME=slimgen-test$' /proc/[0-9]*/environ | cut -d/ -f3); do
     kill -KILL "$pid" 2>/dev/null || true
   done
   if [ -e "$folder/munged.ours" ]; then
@@ -146,6 +146,14 @@ stop() {
       rm "$ETC/$name"
     fi
   done
+}
+
+stop_old() { # what a killed test left
+  [ -e "$ETC/slurm.conf" ] || return 0
+  local new=$folder
+  folder=$(sed -n 's|^StateSaveLocation=\(.*\)/state$|\1|p' "$ETC/slurm.conf")
+  stop
+  folder=$new
 }
 
 case $command in
