@@ -75,6 +75,13 @@ class Cluster:
         path = self.checkout.path / "workflow" / "profiles" / "slurm" / "site.yaml"
         path.write_text(yaml.safe_dump(values))
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """The checkout's; compiled modules are kept: each job starts Python three times."""
+        environment = self.checkout.environment(COLUMNS="120")
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        return environment
+
     def start(self, *words: str, name: str) -> subprocess.Popen[bytes]:
         """Start `python -m slimgen run` on SLURM; what it says goes to the file `name`."""
         command = [sys.executable, "-m", "slimgen", "run", *words, "--configfile", self.config]
@@ -82,7 +89,7 @@ class Cluster:
             child = subprocess.Popen(
                 [*command, "--profile", "profiles/slurm", *OPTIONS],
                 cwd=self.checkout.path,
-                env=self.checkout.environment(),
+                env=self.environment,
                 stdout=file,
                 stderr=subprocess.STDOUT,
             )
@@ -105,7 +112,7 @@ class Cluster:
     def begin(self, *words: str) -> subprocess.Popen[bytes]:
         """Start Python beside SLURM, with low priority."""
         command = ["nice", sys.executable, *words]
-        return subprocess.Popen(command, cwd=self.checkout.path, env=self.checkout.environment())
+        return subprocess.Popen(command, cwd=self.checkout.path, env=self.environment)
 
     def run(self, *words: str) -> None:
         """Run one stage beside SLURM."""
@@ -118,7 +125,7 @@ class Cluster:
         done = subprocess.run(
             [sys.executable, "-m", "slimgen", "status"],
             cwd=self.checkout.path,
-            env=self.checkout.environment(COLUMNS="120"),
+            env=self.environment,
             capture_output=True,
             text=True,
             check=True,
