@@ -68,7 +68,7 @@ SlurmdParameters=config_overrides
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 SchedulerParameters=sched_interval=2,bf_interval=2,preempt_youngest_first
-MinJobAge=300
+MinJobAge=3600
 KillWait=20
 ReturnToService=2
 MpiDefault=none
