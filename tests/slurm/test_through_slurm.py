@@ -79,6 +79,6 @@ def test_from_data_to_report(cluster: Cluster) -> None:
     assert grouped["TresPerJob"] == "gres:gpu:1"
 
 
-def test_slurm_accounting_is_off_here() -> None:
+def test_slurm_accounting_is_off_here(node: None) -> None:
     """The runs above show that `slurm-status-command: squeue` needs no slurmdbd."""
     assert "accounting_storage/none" in slurm("scontrol", "show", "config")
