@@ -58,7 +58,13 @@ onstart:
     if workflow.is_main_process and (fault := take_run(CONFIG.run)):
         print(f"slimgen: {fault}", file=sys.stderr)
         sys.exit(1)
+    check_cluster()
     record_config()
+    say_when_planned()
+
+
+onsuccess:
+    forget_links()
 
 
 rule all:

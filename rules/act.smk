@@ -23,8 +23,8 @@ rule act_student:
         "../envs/slimgen.yaml"
     threads: 1
     resources:
-        mem_mb=16000,
-        runtime=2880,
+        mem_mb=more_memory(16000),
+        runtime=more_time(2880),
         gpu=1,
     params:
         config=settings_of("act.student"),

@@ -5,7 +5,9 @@ settings that the stage runs with; `code` is the digest of the modules that it i
 """
 
 import json
+import os
 import shlex
+import time
 from pathlib import Path
 
 from slimgen.config.names import VARIANT, model_rows
@@ -20,9 +22,20 @@ from slimgen.tracking.plan import (
     reports_by_classifier,
     stage_module,
 )
+from slimgen.tracking.slurm_check import (
+    SlurmError,
+    check_slurm,
+    grown,
+    largest_memory,
+    request_of,
+)
+from slimgen.training.job import PLANNED, forget_finished
 
-# The stages run in the Python that runs Snakemake, whether or not its environment is activated.
-shell.prefix(f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; ")
+# The stages run in the Python that runs Snakemake, whether or not its environment is activated;
+# exec, because a shell in between could die of a signal from SLURM before the stage has saved.
+shell.prefix(
+    f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; exec "
+)
 
 
 wildcard_constraints:
@@ -33,6 +46,7 @@ wildcard_constraints:
 
 DATASET = CONFIG.dataset
 RESULTS = f"results/{CONFIG.run}"
+PLANNED_AT = time.time()
 MODEL = ["config.json", "diffusion_pytorch_model.safetensors", "process.json"]
 
 
@@ -41,6 +55,51 @@ def record_config():
     path = Path("logs", CONFIG.run, "config.json")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(config, indent=1) + "\n")
+
+
+def check_cluster():
+    """End before any job where SLURM can never run one of them."""
+    if workflow.executor_plugin.name != "slurm":
+        return
+    submitted = {
+        workflow.dag.get_job_group(job) or job
+        for job in workflow.dag.needrun_jobs()
+        if not job.is_local
+    }
+    requests = [request_of(job.name, job.threads, job.resources) for job in submitted]
+    try:
+        check_slurm(requests, workflow.executor_settings.status_command)
+    except SlurmError as error:
+        print(error, file=sys.stderr)
+        sys.exit(1)
+
+
+def say_when_planned():
+    """Tell the stages, on other machines too, since when outputs that appear are of another start."""
+    os.environ[PLANNED] = str(PLANNED_AT)
+
+
+def forget_links():
+    """Delete what finished jobs kept for another start of the workflow that might need it."""
+    forget_finished(Path("runs", CONFIG.run))
+
+
+def more_memory(amount):
+    """Return the function that asks for memory (MB), for more of it at every further attempt."""
+
+    def mem_mb(wildcards, attempt):
+        return amount if attempt == 1 else grown(amount, attempt, largest_memory())
+
+    return mem_mb
+
+
+def more_time(amount):
+    """Return the function that asks for time (minutes), for more of it at every further attempt."""
+
+    def runtime(wildcards, attempt):
+        return grown(amount, attempt)
+
+    return runtime
 
 
 def settings_of(stage):

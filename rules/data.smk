@@ -18,8 +18,8 @@ rule data_prepare:
         "../envs/slimgen.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=more_memory(4000),
+        runtime=more_time(60),
     params:
         config=settings_of("data.prepare"),
         code=code_of("data.prepare"),

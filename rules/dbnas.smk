@@ -20,8 +20,8 @@ rule dbnas_supernet:
         "../envs/slimgen.yaml"
     threads: 1
     resources:
-        mem_mb=16000,
-        runtime=2880,
+        mem_mb=more_memory(16000),
+        runtime=more_time(2880),
         gpu=1,
     params:
         config=settings_of("dbnas.supernet"),
@@ -50,8 +50,8 @@ rule dbnas_search:
         "../envs/slimgen.yaml"
     threads: 1
     resources:
-        mem_mb=16000,
-        runtime=240,
+        mem_mb=more_memory(16000),
+        runtime=more_time(240),
         gpu=1,
     params:
         config=settings_of("dbnas.search"),
@@ -85,8 +85,8 @@ rule dbnas_student:
         "../envs/slimgen.yaml"
     threads: 1
     resources:
-        mem_mb=16000,
-        runtime=2880,
+        mem_mb=more_memory(16000),
+        runtime=more_time(2880),
         gpu=1,
     params:
         config=settings_of("dbnas.student"),

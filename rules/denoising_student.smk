@@ -16,8 +16,8 @@ rule denoising_student_pairs:
         "../envs/slimgen.yaml"
     threads: 1
     resources:
-        mem_mb=16000,
-        runtime=1440,
+        mem_mb=more_memory(16000),
+        runtime=more_time(1440),
         gpu=1,
     params:
         config=settings_of("denoising_student.pairs"),
@@ -49,8 +49,8 @@ rule denoising_student_student:
         "../envs/slimgen.yaml"
     threads: 1
     resources:
-        mem_mb=16000,
-        runtime=1440,
+        mem_mb=more_memory(16000),
+        runtime=more_time(1440),
         gpu=1,
     params:
         config=settings_of("denoising_student.student"),

@@ -22,8 +22,8 @@ rule classifier_train:
         "../envs/slimgen.yaml"
     threads: 1
     resources:
-        mem_mb=8000,
-        runtime=240,
+        mem_mb=more_memory(8000),
+        runtime=more_time(240),
         gpu=1,
     params:
         config=settings_of("classifier.train"),
@@ -50,8 +50,8 @@ rule evaluation_reference:
         "../envs/slimgen.yaml"
     threads: 1
     resources:
-        mem_mb=16000,
-        runtime=240,
+        mem_mb=more_memory(16000),
+        runtime=more_time(240),
         gpu=1,
     params:
         config=settings_of("evaluation.reference"),
@@ -80,8 +80,8 @@ rule evaluation_measure:
         "../envs/slimgen.yaml"
     threads: 1
     resources:
-        mem_mb=16000,
-        runtime=480,
+        mem_mb=more_memory(16000),
+        runtime=more_time(480),
         gpu=1,
     params:
         config=settings_of("evaluation.measure"),

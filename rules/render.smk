@@ -1,4 +1,7 @@
-"""Results: tables and figures from records and text files, never from a model."""
+"""Results: tables and figures from records and text files, never from a model.
+
+On a cluster these rules run where Snakemake runs.
+"""
 
 
 rule tables:
@@ -22,6 +25,7 @@ rule render_dbnas:
         "<logs>/render/dbnas.log",
     benchmark:
         "<logs>/render/dbnas.tsv"
+    localrule: True
     conda:
         "../envs/slimgen.yaml"
     threads: 1
@@ -47,6 +51,7 @@ rule render_denoising_student:
         "<logs>/render/denoising_student.log",
     benchmark:
         "<logs>/render/denoising_student.tsv"
+    localrule: True
     conda:
         "../envs/slimgen.yaml"
     threads: 1
@@ -72,6 +77,7 @@ rule render_act:
         "<logs>/render/act.log",
     benchmark:
         "<logs>/render/act.tsv"
+    localrule: True
     conda:
         "../envs/slimgen.yaml"
     threads: 1
@@ -97,6 +103,7 @@ rule render_summary:
         "<logs>/render/summary.log",
     benchmark:
         "<logs>/render/summary.tsv"
+    localrule: True
     conda:
         "../envs/slimgen.yaml"
     threads: 1

@@ -86,3 +86,78 @@ def test_nothing_to_be_done_is_seen(tmp_path: Path) -> None:
     log = SnakemakeLog(path)
     log.update()
     assert log.idle
+
+
+def test_a_failure_that_a_retry_mended_or_repeated_is_told_once_or_never(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    failed = BEGIN + FAIL.format(log="x.log")
+    again = (
+        failed + "Trying to restart job 4.\n" + BEGIN.split("\n\n")[1] + FAIL.format(log="x.log")
+    )
+    path.write_text(again)
+    log = SnakemakeLog(path)
+    log.update()
+    assert [failure.job for failure in log.failures] == [4]
+    path.write_text(again + BEGIN.split("\n\n")[1] + FINISH)
+    log.update()
+    assert (log.failures, log.running, log.done) == ([], {}, 1)
+
+
+GROUP = """[Mon Nov 23 03:29:48 2026] Group job evaluations (jobs in lexicogr. order):
+
+    [Mon Nov 23 03:29:48 2026]
+    rule evaluation_measure:
+        input: results/x/model
+        jobid: 7
+        wildcards: system=act, variant=ct, seed=0
+    [Mon Nov 23 03:29:48 2026]
+    rule evaluation_measure:
+        input: results/x/model
+        jobid: 5
+        wildcards: system=teacher, variant=digits, seed=0
+"""
+
+
+def test_jobs_of_a_group_are_seen(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_text(GROUP)
+    log = SnakemakeLog(path)
+    log.update()
+    names = {7: "evaluation_measure act ct 0", 5: "evaluation_measure teacher digits 0"}
+    assert log.running == names
+
+
+SHOWN = """Error in rule act_student:
+    message: SLURM-job '8' failed
+    jobid: 4
+    log: {log}, /x/.snakemake/slurm_logs/8.log (check log file(s) for error details)
+Logfile {log}:
+=====
+slimgen: the loss is not finite
+=====
+Logfile /x/.snakemake/slurm_logs/8.log:
+==========
+rule act_student:
+    jobid: 0
+Error in rule act_student:
+    jobid: 0
+Logfile {log}:
+=====
+1 of 1 steps (100%) done
+=====
+Error in rule inner:
+==========
+Trying to restart job 4.
+"""
+
+
+def test_logs_that_are_repeated_are_not_read_as_news(tmp_path: Path) -> None:
+    job_log = tmp_path / "job.log"
+    job_log.write_text("the loss is not finite\n")
+    path = tmp_path / "log"
+    path.write_text(BEGIN + SHOWN.format(log=job_log) + "1 of 3 steps (33%) done\n")
+    log = SnakemakeLog(path)
+    log.update()
+    assert (log.done, log.total, log.running) == (1, 3, {})
+    (failure,) = log.failures
+    assert (failure.rule, failure.job, failure.log) == ("act_student", 4, job_log)

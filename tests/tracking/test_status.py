@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +14,10 @@ import pytest
 from slimgen.config.run import Config, load, stage_settings
 from slimgen.tracking.plan import PlannedJob, planned_jobs
 from slimgen.tracking.status import (
+    failure_notes,
     find_config,
+    job_cells,
+    last_checkpoint,
     page_outputs,
     read_status,
     recorded_config,
@@ -109,3 +113,30 @@ def test_the_config_of_the_last_start_is_found(tmp_path: Path) -> None:
     assert find_config("y", tmp_path).seeds == (0, 1, 2)
     assert recorded_config("y", tmp_path, since=1500) is None
     assert recorded_config("z", tmp_path) is None
+
+
+def test_the_last_checkpoint_is_read_off_its_header(tmp_path: Path) -> None:
+    import torch
+
+    from slimgen.training.checkpoint import save_checkpoint
+
+    assert last_checkpoint(tmp_path) == ""
+    save_checkpoint(tmp_path, 120, {"weights": torch.zeros(3)})
+    os.utime(tmp_path / "last.safetensors", (time.time() - 75.0, time.time() - 75.0))
+    assert last_checkpoint(tmp_path) == "step 120, 1:15 ago"
+    (tmp_path / "last.safetensors").write_bytes(b"torn")
+    assert last_checkpoint(tmp_path) == ""
+    (tmp_path / "shard-000.npz").write_bytes(b"")
+    assert last_checkpoint(tmp_path) == "1 shards, 0:00 ago"
+
+
+def test_a_job_that_failed_for_its_own_reason_is_named(config: Config, tmp_path: Path) -> None:
+    state = tmp_path / "runs" / "x" / JOB.folder
+    write(state / "fingerprint.json", {})
+    write(state / "progress.json", {"step": 3, "steps": 5, "device": "cuda"})
+    write(state / "failure.json", {"reason": "loss is nan by step 3"})
+    statuses = read_status(config, tmp_path)
+    assert states(config, tmp_path)[JOB.name] == "failed"
+    assert failure_notes(statuses) == ["act.student ct seed 0 failed: loss is nan by step 3"]
+    (cells,) = (job_cells(status) for status in statuses if status.state == "failed")
+    assert cells == ["  ct seed 0", "failed", "3/5", "", "", "cuda", ""]

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from slimgen.stage_command import check_exist, collapse, default_state, input_digest
-from slimgen.training.job import Job, StageError, Stopped
+from slimgen.training.job import Job, StageError, Stopped, forget_finished
 
 
 def make_job(tmp_path, **changes):
@@ -97,3 +97,48 @@ def test_state_folder_mirrors_the_results_folder(tmp_path):
         == tmp_path / "runs/digits/act/student"
     )
     assert default_state(tmp_path / "elsewhere") == tmp_path / "elsewhere.state"
+
+
+def test_a_job_that_another_start_finished_meanwhile_is_not_done_again(tmp_path):
+    """Snakemake deletes the outputs before the second start's job begins."""
+    first = make_job(tmp_path, fingerprint="one", planned=time.time() - 60)
+    with first.locked():
+        assert not first.take_back()
+        first.open_state()
+        first.out.mkdir()
+        (first.out / "weights").write_text("trained")
+        first.close_state()
+    (tmp_path / "out" / "weights").unlink()
+    assert not make_job(tmp_path, fingerprint="two", planned=0.0).take_back()
+    assert not make_job(tmp_path, fingerprint="one", planned=time.time() + 60).take_back()
+    assert not make_job(tmp_path, fingerprint="one").take_back()  # by hand: compute again
+    second = make_job(tmp_path, fingerprint="one", planned=time.time() - 30)
+    with second.locked():
+        assert second.take_back()
+        assert (second.out / "weights").read_text() == "trained"
+    forget_finished(tmp_path)
+    assert not second.state.exists()
+    assert (second.out / "weights").read_text() == "trained"
+
+
+def test_a_lock_of_a_folder_that_was_taken_away_is_no_lock(tmp_path):
+    """The holder deletes the folder while another waits for the lock in it."""
+    context = multiprocessing.get_context("fork")
+    ready = context.Event()
+    holder = context.Process(target=_hold_and_delete, args=(tmp_path / "state", ready))
+    holder.start()
+    ready.wait()
+    late = make_job(tmp_path, deadline=time.monotonic())
+    with make_job(tmp_path).locked():
+        holder.join()
+        with pytest.raises(Stopped), late.locked():
+            pytest.fail("the lock was given twice")
+
+
+def _hold_and_delete(state, ready):
+    job = Job(stage="a.b", out=state, state=state)
+    with job.locked():
+        ready.set()
+        time.sleep(0.5)
+        job.close_state()
+        time.sleep(0.5)

@@ -147,6 +147,8 @@ def run_stage(argv: list[str]) -> None:
             run_share(job, function, settings, complete, places)
             return
         with job.locked():
+            if job.take_back():
+                return
             job.open_state()
             remove_leftovers(job.out)
             function(settings, job, **places)

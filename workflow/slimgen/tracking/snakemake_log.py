@@ -8,13 +8,19 @@ from pathlib import Path
 
 STEPS = re.compile(r"^(\d+) of (\d+) steps \(")
 RUN = re.compile(r"^slimgen run: (\S+)")
-START = re.compile(r"^(?:local)?rule (\w+):")
-JOB = re.compile(r"^    jobid: (\d+)")
-WILDCARDS = re.compile(r"^    wildcards: (.+)")
+# A group of jobs stands one level deeper.
+START = re.compile(r"^(?:    )?(?:local)?rule (\w+):")
+JOB = re.compile(r"^(?:    ){1,2}jobid: (\d+)")
+WILDCARDS = re.compile(r"^(?:    ){1,2}wildcards: (.+)")
 FINISHED = re.compile(r"^Finished jobid: (\d+)")
 TOTAL = re.compile(r"^total\s+(\d+)\s*$")
-ERROR = re.compile(r"^Error in rule (\w+):")
-LOG = re.compile(r"^    log: (.+?)(?: \(check log file\(s\) for error details\))?$")
+ERROR = re.compile(r"^(?:    )?Error in rule (\w+):")
+# A cluster job names a second log, in which the Snakemake on the node speaks.
+LOG = re.compile(
+    r"^(?:    ){1,2}log: (.+?)(?:, .+)?(?: \(check log file\(s\) for error details\))?$"
+)
+SHOWN, BAR = re.compile(r"^Logfile .+:$"), re.compile(r"^=+$")
+SUBMITTED = re.compile(r"^Job \S+ has been submitted")
 UNWRITTEN = re.compile(r"^MissingOutputException in rule (\w+)")
 MISSING = re.compile(r"^(\S.*?) \(missing locally")
 INCOMPLETE = re.compile(r"^Job (\d+)  completed successfully, but")
@@ -29,6 +35,7 @@ class Failure:
     log: Path | None = None
     exit_code: int | None = None
     unwritten: list[str] = field(default_factory=list)
+    job: int | None = None
 
     def describe(self, lines: int = 15) -> str:
         """Return rule, exit code and the last lines of the log."""
@@ -58,6 +65,8 @@ class SnakemakeLog:
     _offset: int = 0
     _exit_code: int | None = None
     _open: Failure | None = None
+    _announced: bool = False
+    _bars: list[str] = field(default_factory=list)
 
     def update(self) -> None:
         """Read what was written since the last call."""
@@ -69,7 +78,26 @@ class SnakemakeLog:
         for line in text[:end].decode("utf-8", errors="replace").splitlines():
             self._read(line)
 
+    def _is_shown_log(self, line: str) -> bool:
+        """Return whether a line belongs to a failed job's log, which Snakemake repeats.
+
+        A cluster job's log is the output of another Snakemake and may repeat logs in its turn.
+        """
+        if SUBMITTED.match(line):
+            self._bars.clear()  # a log that was cut short has lost its closing bar
+        if BAR.match(line):
+            if self._announced:
+                self._bars.append(line)
+            elif self._bars and self._bars[-1] == line:
+                self._bars.pop()
+            self._announced = False
+            return True
+        self._announced = bool(SHOWN.match(line))
+        return self._announced or bool(self._bars)
+
     def _read(self, line: str) -> None:
+        if self._is_shown_log(line):
+            return
         if match := START.match(line):
             self._rule, self._open = match[1], None
         elif match := JOB.match(line):
@@ -77,11 +105,14 @@ class SnakemakeLog:
             if self._open is None:
                 self.running[self._job] = self._rule
             else:  # the block of a failed job
-                self.running.pop(self._job, None)
+                self._end(self._job)
+                self._open.job = self._job
         elif match := WILDCARDS.match(line):
             values = " ".join(card.split("=", 1)[1] for card in match[1].split(", "))
             self.running[self._job] = f"{self._rule} {values}"
-        elif match := FINISHED.match(line) or INCOMPLETE.match(line):
+        elif match := FINISHED.match(line):
+            self._end(int(match[1]))
+        elif match := INCOMPLETE.match(line):
             self.running.pop(int(match[1]), None)
         elif match := STEPS.match(line):
             self.done, self.total = int(match[1]), int(match[2])
@@ -104,3 +135,8 @@ class SnakemakeLog:
             self.failures.append(self._open)
         elif self._open is not None and (match := LOG.match(line)):
             self._open.log, self._open = Path(match[1]), None
+
+    def _end(self, job: int) -> None:
+        """Forget what was said of earlier attempts of a job that has ended again."""
+        self.running.pop(job, None)
+        self.failures = [failure for failure in self.failures if failure.job != job]

@@ -1,13 +1,16 @@
 """How far a run is, from its files alone: works while it runs, from another terminal, and after.
 
 A job is done where its `settings.json` holds the settings that the config now gives it; it runs
-where its state folder's lock is held; it was stopped where state lies and nobody holds the lock.
+where its state folder's lock is held; it was stopped where state lies and nobody holds the lock; it
+failed where that state holds a reason. On a cluster the queue is asked as well (`slurm_queue`).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import struct
+import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,18 +31,26 @@ from slimgen.config.run import (
 from slimgen.render.outputs import FIGURE_FORMATS, FIGURES, TABLE_FORMATS, TABLES
 from slimgen.tracking.plan import PlannedJob, pages, planned_jobs
 from slimgen.tracking.run_lock import is_locked
+from slimgen.tracking.slurm_queue import queue_notes
 from slimgen.training.job import format_seconds
 
-State = Literal["done", "changed", "running", "stopped", "waiting"]
+State = Literal["done", "changed", "running", "stopped", "failed", "waiting"]
+STYLES = {"running": "cyan", "stopped": "dim", "failed": "red"}
 
 
 @dataclass(frozen=True)
 class JobStatus:
-    """One job and where it stands; `progress` is what a running or stopped job last published."""
+    """One job and where it stands.
+
+    `progress` is what a job under way last published, `saved` its last checkpoint as text, `reason`
+    why it failed.
+    """
 
     job: PlannedJob
     state: State
     progress: dict[str, Any]
+    saved: str = ""
+    reason: str = ""
 
 
 def read_status(config: Config, root: Path = Path()) -> list[JobStatus]:
@@ -63,11 +74,14 @@ def page_outputs(page: str) -> list[str]:
 def _job_status(config: Config, job: PlannedJob, root: Path) -> JobStatus:
     state = root / "runs" / config.run / job.folder
     if state.exists():
-        progress = _read(state / "progress.json") or {}
+        progress, saved = _read(state / "progress.json") or {}, last_checkpoint(state)
+        failure = _read(state / "failure.json")
+        if failure is not None:
+            return JobStatus(job, "failed", progress, saved, str(failure.get("reason")))
         if is_locked(state / "lock"):
-            return JobStatus(job, "running", progress)
+            return JobStatus(job, "running", progress, saved)
         if (state / "fingerprint.json").exists():
-            return JobStatus(job, "stopped", progress)
+            return JobStatus(job, "stopped", progress, saved)
     ran = _read(root / "results" / config.run / job.folder / "settings.json")
     if ran is None:
         return JobStatus(job, "waiting", {})
@@ -89,11 +103,30 @@ def _read(path: Path) -> dict[str, Any] | None:
     return content if isinstance(content, dict) else None
 
 
+def last_checkpoint(state: Path) -> str:
+    """Return what a state folder has saved and when: `step 120, 0:35 ago`, or nothing."""
+    shards = sorted(state.glob("shard-*.npz"), key=lambda path: path.stat().st_mtime)
+    path = shards[-1] if shards else state / "last.safetensors"
+    try:
+        age = format_seconds(max(0.0, time.time() - path.stat().st_mtime))
+        what = f"{len(shards)} shards" if shards else f"step {_saved_step(path)}"
+    except (OSError, ValueError, KeyError, struct.error):
+        return ""
+    return f"{what}, {age} ago"
+
+
+def _saved_step(path: Path) -> str:
+    """Read the step off the header of a safetensors file: its length, then JSON."""
+    with path.open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        return str(json.loads(file.read(length))["__metadata__"]["step"])
+
+
 def status_table(config: Config, statuses: list[JobStatus]) -> Table:
     """Return a line per stage with its jobs done, and below it a line per job under way."""
     done = sum(status.state == "done" for status in statuses)
     table = Table(title=f"{config.run}: {done} of {len(statuses)} jobs done", title_justify="left")
-    for column in ("stage", "jobs", "step", "rate", "left"):
+    for column in ("stage", "jobs", "step", "rate", "left", "device", "saved"):
         table.add_column(column, justify="left" if column == "stage" else "right")
     for stage in [*STAGES, "render"]:
         here = [status for status in statuses if status.job.stage == stage]
@@ -103,15 +136,19 @@ def status_table(config: Config, statuses: list[JobStatus]) -> Table:
         changed = f" ({counts['changed']} changed)" if counts["changed"] else ""
         table.add_row(stage, f"{counts['done']}/{len(here)}{changed}")
         for status in here:
-            if status.state in ("running", "stopped"):
-                table.add_row(
-                    *job_cells(status), style="cyan" if status.state == "running" else "dim"
-                )
+            if status.state in STYLES:
+                table.add_row(*job_cells(status), style=STYLES[status.state])
     return table
 
 
+def failure_notes(statuses: list[JobStatus]) -> list[str]:
+    """Return a line for each job that failed for a reason of its own."""
+    failed = [status for status in statuses if status.state == "failed"]
+    return [f"{status.job.name} failed: {status.reason}" for status in failed]
+
+
 def job_cells(status: JobStatus) -> list[str]:
-    """Return a job's name, state, step, rate and time left as text."""
+    """Return a job's name, state, step, rate, time left, device and last checkpoint as text."""
     progress = status.progress
     seed = "" if status.job.seed is None else f" seed {status.job.seed}"
     step = f"{progress['step']}/{progress['steps']}" if "steps" in progress else ""
@@ -119,7 +156,8 @@ def job_cells(status: JobStatus) -> list[str]:
     left = ""
     if status.state == "running" and "seconds_left" in progress:
         left = format_seconds(progress["seconds_left"])
-    return [f"  {status.job.variant}{seed}", status.state, step, rate, left]
+    name, device = f"  {status.job.variant}{seed}", str(progress.get("device", ""))
+    return [name, status.state, step, rate, left, device, status.saved]
 
 
 def status_line(statuses: list[JobStatus]) -> str:
@@ -127,7 +165,7 @@ def status_line(statuses: list[JobStatus]) -> str:
     parts = []
     for status in statuses:
         if status.state == "running":
-            _, _, step, rate, left = job_cells(status)
+            _, _, step, rate, left, _, _ = job_cells(status)
             details = ", ".join(part for part in (step, rate, left and f"{left} left") if part)
             parts.append(status.job.name + (f" ({details})" if details else ""))
     return "; ".join(parts)
@@ -168,5 +206,8 @@ def show_status(argv: list[str]) -> int:
     )
     parser.add_argument("--run", help="name of the run; default: the one started last")
     config = find_config(parser.parse_args(argv).run)
-    Console().print(status_table(config, read_status(config)))
+    statuses, console = read_status(config), Console()
+    console.print(status_table(config, statuses))
+    for note in failure_notes(statuses) + queue_notes():
+        console.print(note, soft_wrap=True, markup=False, highlight=False)
     return 0

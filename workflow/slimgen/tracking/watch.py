@@ -30,8 +30,11 @@ from slimgen.config.run import Config, read_mapping
 from slimgen.data.files import write_fault
 from slimgen.tracking.plan import pages
 from slimgen.tracking.run_lock import is_locked, lock_file
+from slimgen.tracking.slurm_queue import queue_notes
 from slimgen.tracking.snakemake_log import SnakemakeLog
 from slimgen.tracking.status import (
+    JobStatus,
+    failure_notes,
     page_outputs,
     read_status,
     recorded_config,
@@ -86,6 +89,7 @@ class Watch:
         self.log = SnakemakeLog(Path(log.name))
         self.interrupted = False
         self.config: Config | None = None
+        self.asked, self.queue = 0.0, list[str]()
 
     @contextmanager
     def signals(self) -> Iterator[None]:
@@ -128,18 +132,23 @@ class Watch:
             while self.update():
                 shown: list[RenderableType] = [Text(self.headline())]
                 if self.config is not None:
-                    shown.append(status_table(self.config, read_status(self.config)))
+                    statuses = read_status(self.config)
+                    shown.append(status_table(self.config, statuses))
+                    shown += [Text(note, style="red") for note in self.notes(statuses)]
                 live.update(Group(*shown))
                 self.wait(1.0)
 
     def follow_plainly(self) -> None:
         """Print a line now and then until Snakemake ends."""
-        told = self.began
+        told, said = self.began, set[str]()
         while self.update():
             if time.time() - told >= PLAIN_SECONDS:
                 told = time.time()
-                steps = status_line(read_status(self.config)) if self.config else None
-                print(self.headline(steps), file=sys.stderr, flush=True)
+                statuses = read_status(self.config) if self.config else []
+                line = self.headline(status_line(statuses))
+                news = [note for note in self.notes(statuses) if note not in said]
+                print("\n".join([line, *news]), file=sys.stderr, flush=True)
+                said.update(news)
             self.wait(0.5)
 
     def end(self) -> int:
@@ -151,6 +160,12 @@ class Watch:
             with suppress(ProcessLookupError):
                 os.killpg(self.child.pid, signal.SIGINT)
         return code
+
+    def notes(self, statuses: list[JobStatus]) -> list[str]:
+        """Return what must be known or done; a cluster's queue is asked once in 15 seconds."""
+        if time.time() - self.asked >= PLAIN_SECONDS:
+            self.asked, self.queue = time.time(), queue_notes()
+        return failure_notes(statuses) + self.queue
 
     def wait(self, seconds: float) -> None:
         """Wait for the child, at most some seconds."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import shutil
 import signal
 import sys
@@ -18,12 +19,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, TextIO
 
 from slimgen.data.files import read_json, write_json
 
 EXIT_STOPPED = 75  # EX_TEMPFAIL: stopped on request with its state saved; start it again
 PUBLISH_SECONDS = 2.0  # at least between two writes of progress.json
+PLANNED = "SLIMGEN_PLANNED"  # environment: when the Snakemake that starts this job planned it
+DONE, KEPT = "finished.json", "finished"
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 
 
@@ -39,12 +42,17 @@ class StageError(Exception):
     """The stage cannot succeed as it was asked to run; the message is one clear line."""
 
 
+def _planned() -> float | None:
+    return float(os.environ[PLANNED]) if PLANNED in os.environ else None
+
+
 @dataclass
 class Job:
     """What a stage knows about its run.
 
     `out` receives the declared outputs, `state` the checkpoints, `device` is a torch device name,
-    `fingerprint` identifies settings, inputs and code, `deadline` is a time.monotonic() value.
+    `fingerprint` identifies settings, inputs and code, `deadline` is a time.monotonic() value,
+    `planned` the time.time() at which Snakemake planned the job (None by hand).
     """
 
     stage: str
@@ -55,6 +63,7 @@ class Job:
     fingerprint: str = ""
     code: str = ""
     deadline: float | None = None
+    planned: float | None = field(default_factory=_planned)
     signal_name: str | None = field(default=None, repr=False)
 
     def stop_reason(self) -> str | None:
@@ -94,23 +103,32 @@ class Job:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the state folder's lock; wait for another holder until the deadline, then stop."""
-        self.state.mkdir(parents=True, exist_ok=True)
-        with (self.state / "lock").open("w") as file:
-            told = False
-            while True:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if not told:
-                        print(
-                            f"{self.stage}: another job holds {self.state}; waiting",
-                            file=sys.stderr,
-                        )
-                        told = True
-                    self.stop_if_asked()
-                    time.sleep(0.2)
+        told = False
+        while (file := self._try_lock()) is None:
+            if not told:
+                print(f"{self.stage}: another job holds {self.state}; waiting", file=sys.stderr)
+                told = True
+            self.stop_if_asked()
+            time.sleep(0.2)
+        with file:
             yield
+
+    def _try_lock(self) -> TextIO | None:
+        """Return the locked file, or None where another process holds it."""
+        self.state.mkdir(parents=True, exist_ok=True)
+        path = self.state / "lock"
+        try:
+            file = path.open("w")
+        except FileNotFoundError:  # the other holder finished and took the folder away
+            return None
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(file.fileno()).st_ino == path.stat().st_ino:
+                return file  # and no lock of a folder that was taken away meanwhile
+        except (BlockingIOError, FileNotFoundError):
+            pass
+        file.close()
+        return None
 
     def open_state(self) -> None:
         """Empty the state folder where it belongs to other settings, inputs or code.
@@ -137,8 +155,50 @@ class Job:
         return StageError(reason)
 
     def close_state(self) -> None:
-        """Delete the state folder: the outputs are written."""
-        shutil.rmtree(self.state, ignore_errors=True)
+        """Delete the state folder: the outputs are written.
+
+        Where another start of the workflow may have planned this very job meanwhile, links to the
+        outputs stay for it: Snakemake deletes them before that job begins, which takes them back.
+        """
+        if self.planned is None:
+            shutil.rmtree(self.state, ignore_errors=True)
+            return
+        for path in self.state.iterdir():
+            if path.name != "lock":
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        kept = self.state / KEPT
+        kept.mkdir()
+        try:
+            for path in self.out.iterdir():
+                os.link(path, kept / path.name)
+        except OSError:  # a file system without hard links
+            shutil.rmtree(self.state, ignore_errors=True)
+            return
+        write_json(self.state / DONE, {"fingerprint": self.fingerprint, "time": time.time()})
+
+    def take_back(self) -> bool:
+        """Return whether another start has finished this very run since this one was planned.
+
+        Its outputs then lie in `out`: nothing is to be computed twice.
+        """
+        marker = self.state / DONE
+        if self.planned is None or not marker.exists():
+            return False
+        done = read_json(marker)
+        if done["fingerprint"] != self.fingerprint or done["time"] < self.planned:
+            return False
+        self.out.mkdir(parents=True, exist_ok=True)
+        for path in (self.state / KEPT).iterdir():
+            (self.out / path.name).unlink(missing_ok=True)
+            os.link(path, self.out / path.name)
+        print(f"{self.stage}: an earlier start has finished this meanwhile", file=sys.stderr)
+        return True
+
+
+def forget_finished(runs: Path) -> None:
+    """Delete the links that finished jobs left below a folder: the whole workflow is done."""
+    for marker in sorted(runs.rglob(DONE)):
+        shutil.rmtree(marker.parent)
 
 
 def format_seconds(seconds: float) -> str:

@@ -1,0 +1,29 @@
+"""What the rules say to a cluster: requests that grow with the attempt; pages that stay here."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from checkout import ROOT
+
+RULES = {
+    match[1]: match[0]
+    for path in sorted((ROOT / "rules").glob("*.smk"))
+    for match in re.finditer(r"^rule (\w+):\n(?:(?: .*)?\n)+", path.read_text(), re.M)
+    if "shell:" in match[0]
+}
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_page_is_local_and_a_stage_asks_for_more_at_every_attempt(rule: str) -> None:
+    text = RULES[rule]
+    assert ("localrule: True" in text) == rule.startswith("render_")
+    if not rule.startswith("render_"):
+        assert re.search(r"mem_mb=more_memory\(\d+\)", text)
+        assert re.search(r"runtime=more_time\(\d+\)", text)
+    assert "retries:" not in text  # the directive retries within the same allocation
+
+
+def test_there_are_rules() -> None:
+    assert {"teacher_train", "evaluation_measure", "render_summary"} <= set(RULES)
