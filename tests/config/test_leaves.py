@@ -192,7 +192,12 @@ def test_every_leaf_of_the_config_was_tried() -> None:
     assert found == set(STAGES) | {*OTHER_KEYS, "run", "dataset", "seeds", "tables"}
 
 
-OTHER_KEYS = {"track_code": False, "cpu_seconds": {"a": 1.0}, "minutes": 3}
+OTHER_KEYS = {
+    "track_code": False,
+    "cpu_seconds": {"a": 1.0},
+    "minutes": 3,
+    "track": {"after_run": True, "seeds": [0]},
+}
 
 
 @pytest.mark.parametrize("key", OTHER_KEYS)

@@ -33,6 +33,9 @@ The whole workflow:
   run [SNAKEMAKE OPTIONS]   run it and show how far it is, e.g. run all --cores 2 --configfile FILE
   status [--run NAME]       how far a run is
   check FILE ...            what is wrong with config files
+  published                 tables and figures of the published run anew, without any training
+  track --configfile FILE   store a finished run: weights to DVC, records and tables to git
+  verify [--run NAME]       whether the files of tracked runs are those that were tracked
   sample --model FOLDER --out FILE.png   look at what a saved model makes
   schema                    write config/schema.json anew
 
@@ -268,6 +271,18 @@ def run_command(argv: list[str]) -> int:
         from slimgen.config.check import check_files
 
         return check_files(rest)
+    if command == "published":
+        from slimgen.tracking.published import published_command
+
+        return published_command(rest)
+    if command == "track":
+        from slimgen.tracking.track import track_command
+
+        return track_command(rest)
+    if command == "verify":
+        from slimgen.tracking.verify import verify_command
+
+        return verify_command(rest)
     if command == "sample":
         from slimgen.evaluation.sample import sample
 

@@ -86,6 +86,15 @@ class Tables(Settings):
     act: tuple[str, ...] | None = None
 
 
+class Track(Settings):
+    """What `python -m slimgen track` stores; no stage reads it."""
+
+    after_run: bool = Field(False, description="`slimgen run` tracks a run that succeeded.")
+    seeds: tuple[int, ...] | None = Field(
+        None, description="Seeds whose weights and arrays DVC stores; default: every seed."
+    )
+
+
 class Config(Settings):
     """A whole run."""
 
@@ -103,6 +112,7 @@ class Config(Settings):
     denoising_student: DenoisingStudent | None = None
     act: Act | None = None
     tables: Tables = Tables()
+    track: Track = Track()
     cpu_seconds: dict[str, float] = Field(
         default_factory=dict,
         description="Measured CPU-seconds per job, `stage/variant`: seconds; a test adds them up.",

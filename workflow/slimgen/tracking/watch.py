@@ -184,7 +184,17 @@ def watch(argv: list[str]) -> int:
         if fault:
             print(fault, file=sys.stderr)
         show_results(run.log.run)
+        if config is not None and config.track.after_run:
+            track_run(argv)
     return code
+
+
+def track_run(argv: list[str]) -> None:
+    """Track the run that these arguments started."""
+    from slimgen.tracking.track import track_command
+
+    files = config_files(argv)
+    track_command(["--configfile", str(files[0])] if files else [])
 
 
 def _show_failure(run: Watch, argv: list[str]) -> None:
