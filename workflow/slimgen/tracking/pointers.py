@@ -1,4 +1,4 @@
-"""DVC's pointers: which outputs DVC stores, what a `.dvc` file names, where the bytes should lie."""
+"""DVC's pointers: which outputs DVC stores, what a `.dvc` file names, where its bytes lie."""
 
 from __future__ import annotations
 
@@ -82,10 +82,10 @@ def read_remotes(home: Path = Path(".dvc")) -> tuple[dict[str, str], str | None]
     """Return the url of every remote as configured, and the name of the default one, or None."""
     parser = configparser.ConfigParser(strict=False, interpolation=None)
     parser.read([home / "config", home / "config.local"])
-    found = {name: REMOTE.fullmatch(name) for name in parser.sections()}
-    urls = {
-        match[1]: parser.get(name, "url", fallback="") for name, match in found.items() if match
-    }
+    urls = {}
+    for section in parser.sections():
+        if match := REMOTE.fullmatch(section):
+            urls[match[1]] = parser.get(section, "url", fallback="")
     return urls, parser.get("core", "remote", fallback=None)
 
 

@@ -1,4 +1,4 @@
-"""Snakemake's records of a tracked run, kept in git: `provenance/{run}/.../seed0.json`, one per job.
+"""Snakemake's records of a tracked run, kept in git: `provenance/{run}/.../seed0.json`, one a job.
 
 A clone lacks `.snakemake/metadata`, so Snakemake would take every file for outdated; with the
 records restored it knows settings and sha256 sums of all inputs, whatever the mtimes. A file holds
@@ -97,7 +97,8 @@ def write_jobs(jobs: Iterable[JobRecord]) -> tuple[list[Path], list[Path]]:
 
     Outputs that are not here (a partial pull) keep what was recorded of them.
     """
-    added, changed = [], []
+    added: list[Path] = []
+    changed: list[Path] = []
     for job in jobs:
         old = read_job(job.path) if job.path.exists() else None
         outputs = (old.outputs if old else {}) | job.outputs
@@ -116,9 +117,8 @@ def restore_records(run: str, root: Path = Path()) -> int:
         return 0
     metadata = root / METADATA
     metadata.mkdir(parents=True, exist_ok=True)
-    (root / HOME / "incomplete").mkdir(
-        exist_ok=True
-    )  # else Snakemake takes the folder for an old one
+    # Without this folder Snakemake would take the records for those of an old version.
+    (root / HOME / "incomplete").mkdir(exist_ok=True)
     return sum(
         restore_record(output, job.complete(output), metadata)
         for job in jobs

@@ -33,7 +33,7 @@ from slimgen.training.job import StageError
 
 SEED = re.compile(r"/seed(\d+)/")
 IGNORE = (
-    "# Written by `python -m slimgen track`: git keeps the text files and images of this run.\n"
+    "# Written by `python -m slimgen track`: what git keeps of this run, beside the pointers.\n"
 )
 SHOWN = 8  # names of a group that are printed
 
@@ -70,7 +70,7 @@ def declared_outputs(configfile: Path) -> dict[str, bool]:
 
 
 def choose(config: Config, outputs: dict[str, bool]) -> Tracked:
-    """Sort the outputs into those that are stored, those that are git's, and those that are not here."""
+    """Sort the outputs: stored by DVC, kept by git, not here, not current."""
     found = Tracked()
     for output, current in outputs.items():
         path = Path(output)
@@ -126,12 +126,11 @@ def write_ignore(config: Config, outputs: dict[str, bool]) -> None:
         write_text(path, text)
 
 
-def track(configfile: Path) -> Tracked:
-    """Track the run of a config file; return what was found and done.
+def track(config: Config, configfile: Path) -> Tracked:
+    """Track the run of a config that was read from a file; return what was found and done.
 
     Raises StageError where Snakemake is at work, where DVC fails, or where records are missing.
     """
-    config = read_config(configfile)
     if is_locked():
         raise StageError(
             "Snakemake is at work in this folder; track when it is done "
@@ -199,7 +198,8 @@ def track_command(argv: list[str]) -> int:
     """Parse the command line and track; return the exit code: 1 where the run is not whole."""
     parser = argparse.ArgumentParser(prog="python -m slimgen track", description=__doc__)
     parser.add_argument("--configfile", type=Path, default=Path("config", "config.yaml"))
-    known = parser.parse_args(argv)
-    found = track(known.configfile)
-    print(describe(read_config(known.configfile), found))
+    configfile = parser.parse_args(argv).configfile
+    config = read_config(configfile)
+    found = track(config, configfile)
+    print(describe(config, found))
     return 1 if found.missing or found.outdated else 0

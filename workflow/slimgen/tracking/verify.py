@@ -117,13 +117,10 @@ def check_inputs(run: TrackedRun) -> Iterator[Fault]:
         if len(sums) > 1:
             one, other = (job.path.stem for job in list(sums.values())[:2])
             yield Fault(path, f"{one} and {other} read different bytes", "run the run again")
-        if path.is_file() and path not in run.pointers:
-            if run.digest(path, "sha256") not in sums:
-                yield Fault(
-                    path,
-                    "not the bytes that the run read",
-                    f"git checkout -- {path}, or run what follows from it again and track",
-                )
+        here = path.is_file() and path not in run.pointers
+        if here and run.digest(path, "sha256") not in sums:
+            mend = f"git checkout -- {path}, or run what follows from it again and track"
+            yield Fault(path, "not the bytes that the run read", mend)
     for path in run.made:
         if not is_stored(str(path)) and not path.exists():
             yield Fault(path, "missing", f"git checkout -- {path}")
@@ -207,9 +204,7 @@ def find_faults(run: TrackedRun) -> list[Fault]:
 
 def tracked_runs() -> list[str]:
     """Return the names of the runs that have provenance."""
-    return (
-        sorted(path.name for path in FOLDER.iterdir() if path.is_dir()) if FOLDER.exists() else []
-    )
+    return sorted(path.name for path in FOLDER.glob("*/"))
 
 
 def verify(names: Iterable[str]) -> list[Fault]:

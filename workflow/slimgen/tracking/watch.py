@@ -32,6 +32,7 @@ from slimgen.tracking.status import (
     status_line,
     status_table,
 )
+from slimgen.tracking.track import describe, track
 from slimgen.training.job import EXIT_STOPPED, format_seconds
 
 LOG = Path("logs", "snakemake.log")
@@ -185,16 +186,9 @@ def watch(argv: list[str]) -> int:
             print(fault, file=sys.stderr)
         show_results(run.log.run)
         if config is not None and config.track.after_run:
-            track_run(argv)
+            # As started, with what the command line changed.
+            print(describe(config, track(config, Path("logs", config.run, "config.json"))))
     return code
-
-
-def track_run(argv: list[str]) -> None:
-    """Track the run that these arguments started."""
-    from slimgen.tracking.track import track_command
-
-    files = config_files(argv)
-    track_command(["--configfile", str(files[0])] if files else [])
 
 
 def _show_failure(run: Watch, argv: list[str]) -> None:
