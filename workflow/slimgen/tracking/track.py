@@ -28,13 +28,14 @@ from slimgen.tracking.pointers import (
     read_remotes,
 )
 from slimgen.tracking.provenance import collect, write_jobs
-from slimgen.tracking.snakemake_records import is_locked, read_record
+from slimgen.tracking.snakemake_records import RESTORED, is_locked, read_record
 from slimgen.training.job import StageError
 
 SEED = re.compile(r"/seed(\d+)/")
 IGNORE = (
     "# Written by `python -m slimgen track`: what git keeps of this run, beside the pointers.\n"
 )
+SAME_SECONDS = 2.0  # between a file's mtime and the one that Snakemake recorded
 SHOWN = 8  # names of a group that are printed
 
 
@@ -48,7 +49,8 @@ class Tracked:
     absent: list[str] = field(default_factory=list)  # stored before, not pulled here
     missing: list[str] = field(default_factory=list)  # never stored, not here
     outdated: list[str] = field(default_factory=list)  # a run would make it anew
-    unstored: list[str] = field(default_factory=list)  # of a seed whose weights are not stored
+    altered: list[str] = field(default_factory=list)  # other bytes since the job wrote them
+    unstored: list[str] = field(default_factory=list)  # the config says not to store them
     text: list[str] = field(default_factory=list)
     records_added: list[Path] = field(default_factory=list)
     records_changed: list[Path] = field(default_factory=list)
@@ -91,9 +93,12 @@ def choose(config: Config, outputs: dict[str, bool]) -> Tracked:
 
 
 def is_wanted(config: Config, output: str) -> bool:
-    """Return whether the weights of an output's seed are stored."""
+    """Return whether DVC is to store an output: those of all seeds and stages by default."""
     seed = SEED.search(output)
-    return config.track.seeds is None or seed is None or int(seed[1]) in config.track.seeds
+    if config.track.seeds is not None and seed and int(seed[1]) not in config.track.seeds:
+        return False
+    folders = (f"results/{config.run}/{s.replace('.', '/')}/" for s in config.track.without)
+    return not output.startswith(tuple(folders))
 
 
 def store(config: Config, found: Tracked, md5s: dict[str, str]) -> None:
@@ -107,14 +112,27 @@ def store(config: Config, found: Tracked, md5s: dict[str, str]) -> None:
             if not old.stored_in(cache).exists():
                 todo.append(output)  # the cache was emptied; `dvc push` needs it
             continue
-        todo.append(output)
         found.kept.remove(output)
+        if old is not None and was_altered(output):
+            found.altered.append(output)
+            continue
+        todo.append(output)
         (found.added if old is None else found.changed).append(output)
     if todo:
         times = {output: Path(output).stat() for output in todo}
         dvc("add", "--quiet", *todo)
         for output, before in times.items():
             os.utime(output, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def was_altered(output: str) -> bool:
+    """Return whether bytes came into a file by another hand than that of its job.
+
+    Nobody ran the job here (its record came from provenance), or the file is younger than the job.
+    """
+    record = read_record(output) or {}
+    ended = record.get("endtime") or 0.0
+    return RESTORED in record or abs(Path(output).stat().st_mtime - ended) > SAME_SECONDS
 
 
 def write_ignore(config: Config, outputs: dict[str, bool]) -> None:
@@ -149,7 +167,8 @@ def track(config: Config, configfile: Path) -> Tracked:
         )
     md5s = {output: digest(Path(output), "md5") for output in stored}
     store(config, found, md5s)
-    jobs = collect(config.run, {o: r for o, r in records.items() if r is not None}, md5s)
+    good = {o: r for o, r in records.items() if r is not None and o not in found.altered}
+    jobs = collect(config.run, good, md5s)
     found.records_added, found.records_changed = write_jobs(jobs)
     write_ignore(config, outputs)
     return found
@@ -168,8 +187,9 @@ def describe(config: Config, found: Tracked) -> str:
         "changed": found.changed,
         "not pulled": found.absent,
         "missing": found.missing,
-        "outdated, not tracked": found.outdated,
-        "weights of seeds that are not stored": found.unstored,
+        "outdated (a run would make them anew), not tracked": found.outdated,
+        "altered since their job wrote them (make verify), not tracked": found.altered,
+        "not to be stored (track.seeds, track.without)": found.unstored,
     }
     for title, names in groups.items():
         if names:
@@ -202,4 +222,4 @@ def track_command(argv: list[str]) -> int:
     config = read_config(configfile)
     found = track(config, configfile)
     print(describe(config, found))
-    return 1 if found.missing or found.outdated else 0
+    return 1 if found.missing or found.outdated or found.altered else 0
