@@ -43,6 +43,17 @@ One stage by hand:
 {textwrap.fill(", ".join(STAGES), 98, initial_indent="  ", subsequent_indent="  ")}
 """
 
+# Commands that read files only: each a function of the words after it that returns the exit code.
+COMMAND = {
+    "run": "slimgen.tracking.watch.watch",
+    "status": "slimgen.tracking.status.show_status",
+    "published": "slimgen.tracking.published.published_command",
+    "track": "slimgen.tracking.track.track_command",
+    "verify": "slimgen.tracking.verify.verify_command",
+    "schema": "slimgen.config.schema.write_schema",
+    "check": "slimgen.config.check.check_files",
+}
+
 
 def check_exist(inputs: dict[str, list[Path]]) -> None:
     """Raise StageError naming the first input file that is missing."""
@@ -255,34 +266,9 @@ def run_command(argv: list[str]) -> int:
     Imports are made here: `status` must not wait for torch.
     """
     command, rest = (argv[0], argv[1:]) if argv else ("", [])
-    if command == "run":
-        from slimgen.tracking.watch import watch
-
-        return watch(rest)
-    if command == "status":
-        from slimgen.tracking.status import show_status
-
-        return show_status(rest)
-    if command == "schema":
-        from slimgen.config.schema import write_schema
-
-        return write_schema(rest)
-    if command == "check":
-        from slimgen.config.check import check_files
-
-        return check_files(rest)
-    if command == "published":
-        from slimgen.tracking.published import published_command
-
-        return published_command(rest)
-    if command == "track":
-        from slimgen.tracking.track import track_command
-
-        return track_command(rest)
-    if command == "verify":
-        from slimgen.tracking.verify import verify_command
-
-        return verify_command(rest)
+    if command in COMMAND:
+        module, function = COMMAND[command].rsplit(".", 1)
+        return getattr(importlib.import_module(module), function)(rest)
     if command == "sample":
         from slimgen.evaluation.sample import sample
 

@@ -127,7 +127,9 @@ def load_network(folder: Path, device: torch.device | str = "cpu") -> ModelMixin
     if not (folder / WEIGHTS).is_file():
         pointer = folder / f"{WEIGHTS}.dvc"
         mend = (
-            f"`dvc pull {pointer}` brings it" if pointer.is_file() else "only safetensors are read"
+            f"`dvc pull {pointer}` brings it"
+            if pointer.is_file()
+            else "weights are read from safetensors only"
         )
         raise ModelError(f"{folder / WEIGHTS} does not exist ({mend})")
     diffusers_logging.set_verbosity_error()  # what it warns of is an error of ours
