@@ -261,10 +261,7 @@ def render_page(page: str, argv: list[str]) -> None:
 
 
 def run_command(argv: list[str]) -> int:
-    """Run a stage or one of the other commands; return the exit code.
-
-    Imports are made here: `status` must not wait for torch.
-    """
+    """Run a stage or another command; return the exit code. `status` must not import torch."""
     command, rest = (argv[0], argv[1:]) if argv else ("", [])
     if command in COMMAND:
         module, function = COMMAND[command].rsplit(".", 1)
