@@ -33,12 +33,14 @@ def others(command: list[str], rules: list[str]) -> list[str]:
 
     Raises StageError with what Snakemake said where it cannot plan.
     """
-    done = subprocess.run([*command, "-n", "-q"], capture_output=True, text=True, check=False)
+    done = subprocess.run([*command, "-n"], capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise StageError("\n".join(done.stderr.strip().splitlines()[-5:]))
+    jobs = dict(STATS.findall(done.stdout + done.stderr))
+    if absent := [rule for rule in rules if rule not in jobs]:  # then nothing was understood
+        raise StageError(f"snakemake -n does not plan {', '.join(absent)}, though it is forced")
     known = {*rules, *TARGETS, "total"}
-    jobs = STATS.findall(done.stdout + done.stderr)
-    return [f"{rule} ({count})" for rule, count in jobs if rule not in known]
+    return [f"{rule} ({count})" for rule, count in jobs.items() if rule not in known]
 
 
 def published_command(argv: list[str]) -> int:
