@@ -25,7 +25,9 @@ class Repository(Checkout):
 
     def environment(self, **more: str) -> dict[str, str]:
         scratch = self.path.parent
+        own = super().environment()["PYTHONPATH"]
         return super().environment(
+            PYTHONPATH=os.pathsep.join([own, *filter(None, [os.environ.get("PYTHONPATH")])]),
             PATH=f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             DVC_SITE_CACHE_DIR=str(scratch / "dvc site"),
             DVC_GLOBAL_CONFIG_DIR=str(scratch / "dvc global"),

@@ -14,6 +14,7 @@ import yaml
 from slimgen.training.job import StageError
 
 REMOTE = re.compile(r"'remote \"(.+)\"'")
+MD5 = re.compile("[0-9a-f]{32}")
 STORED = frozenset({".safetensors", ".npz", ".npy", ".onnx"})  # everything else is git's
 
 
@@ -52,7 +53,9 @@ def read_pointer(path: Path) -> Pointer:
     """
     try:
         out = yaml.safe_load(path.read_text(encoding="utf-8"))["outs"][0]
-        return Pointer(path, str(out["md5"]), int(out["size"]))
+        if not MD5.fullmatch(out["md5"]):
+            raise ValueError(out["md5"])
+        return Pointer(path, out["md5"], int(out["size"]))
     except (yaml.YAMLError, KeyError, IndexError, TypeError, ValueError):
         raise StageError(
             f"{path}: not a DVC pointer; `git checkout -- {path}` brings it back"
@@ -74,8 +77,9 @@ def dvc(*words: str) -> str:
 
 
 def cache_folder() -> Path:
-    """Return the folder of DVC's cache (`dvc cache dir` moves it)."""
-    return Path(dvc("cache", "dir").strip())
+    """Return the folder of DVC's cache, relative where it lies in the repository, its usual place."""
+    folder, here = Path(dvc("cache", "dir").strip()), Path.cwd()
+    return folder.relative_to(here) if folder.is_relative_to(here) else folder
 
 
 def read_remotes(home: Path = Path(".dvc")) -> tuple[dict[str, str], str | None]:

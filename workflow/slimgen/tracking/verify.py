@@ -10,6 +10,7 @@ not pulled is no fault. Each fault is one line with the command that mends it.
 from __future__ import annotations
 
 import argparse
+import shlex
 import subprocess
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -159,7 +160,7 @@ def check_objects(run: TrackedRun) -> Iterator[Fault]:
     for pointer in run.pointers.values():
         kept = pointer.stored_in(run.cache)
         if kept.exists() and run.digest(kept, "md5") != pointer.md5:
-            mend = f"rm -f {kept} && dvc fetch {pointer.path}"
+            mend = f"rm -f {shlex.quote(str(kept))} && dvc fetch {pointer.path}"
             yield Fault(kept, f"damaged copy of {pointer.file} in DVC's cache", mend)
         pushed = {name: pointer.stored_in(folder) for name, folder in inside.items()}
         for name, path in pushed.items():
