@@ -33,6 +33,17 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Repository:
         ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"),
     )
     return Repository(d)  # DEV
+    import shutil  # DEV
+
+    d = tmp_path_factory.mktemp("made") / "a repository"
+    shutil.copytree("/tmp/dvc/madecopy/a repository", d, symlinks=True)
+    shutil.copytree(
+        "/tmp/wt-dvc/workflow",
+        d / "workflow",
+        dirs_exist_ok=True,
+        ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"),
+    )
+    return Repository(d)  # DEV
     repository = begin(tmp_path_factory.mktemp("made") / "a repository")
     repository.snakemake("all", "--cores", "2", "--configfile", SMALL)
     return repository

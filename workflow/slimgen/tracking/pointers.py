@@ -77,7 +77,7 @@ def dvc(*words: str) -> str:
 
 
 def cache_folder() -> Path:
-    """Return the folder of DVC's cache, relative where it lies in the repository, its usual place."""
+    """Return the folder of DVC's cache, relative where it lies in the repository as usual."""
     folder, here = Path(dvc("cache", "dir").strip()), Path.cwd()
     return folder.relative_to(here) if folder.is_relative_to(here) else folder
 
