@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from repository import ROOT, Repository, clone
+from repository import Repository, clone
 
 pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("dvc")]
 
@@ -148,10 +148,3 @@ def test_ssh(whole: Repository, tmp_path: Path, ssh: tuple[int, Path]) -> None:
     url = f"ssh://127.0.0.1:{port}{folder}"
     round_trip(whole, tmp_path, "cluster", url, user=getpass.getuser(), keyfile=str(key))
     assert len(list(folder.glob("files/md5/*/*"))) == 8
-
-
-def test_the_remote_inside_the_repository_is_small() -> None:
-    """At most 25 MB come with a clone."""
-    store = ROOT / ".dvc" / "store"
-    sizes = [path.stat().st_size for path in store.rglob("*") if path.is_file()]
-    assert sum(sizes) <= 25e6

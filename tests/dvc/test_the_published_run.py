@@ -1,0 +1,116 @@
+"""The run that comes with the repository: whole, small enough, rendered anew by a fresh clone.
+
+README shows its tables and pictures; `python tests/dvc/test_the_published_run.py` copies the tables
+between README's marks, `<!-- results/published/tables/NAME.md -->` and `<!-- end -->`.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from repository import ROOT, Repository, clone, rules_run
+
+from slimgen.config.run import read_config
+from slimgen.tracking.plan import pages, planned_jobs
+from slimgen.tracking.pointers import read_pointer
+from slimgen.tracking.provenance import read_jobs
+from slimgen.tracking.status import page_outputs
+
+RUN = Path("results", "published")
+STORE = Path(".dvc", "store")
+MARKED = re.compile(r"<!-- (results/published/tables/\S+\.md) -->\n(.*?)<!-- end -->\n", re.S)
+PICTURE = re.compile(r"!\[[^]]*\]\(([^)]+)\)")
+MEGABYTES = 25
+
+pytestmark = [
+    pytest.mark.workflow,
+    pytest.mark.xdist_group("published"),
+    pytest.mark.skipif(
+        not (ROOT / RUN).is_dir(), reason="the published run is not in this repository yet"
+    ),
+]
+
+
+def table_of(path: str) -> str:
+    """Return the table itself: what follows its title and comes before its notes."""
+    lines = (ROOT / path).read_text(encoding="utf-8").splitlines()
+    return "".join(f"{line}\n" for line in lines if line.startswith("|"))
+
+
+def filled(readme: str) -> str:
+    """Return README with each marked table as the published run has it."""
+    return MARKED.sub(
+        lambda match: f"<!-- {match[1]} -->\n{table_of(match[1])}<!-- end -->\n", readme
+    )
+
+
+def test_readme_shows_its_tables_and_pictures() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert MARKED.findall(readme), "README marks no table of the published run"
+    assert readme == filled(readme), f"run: python tests/dvc/{Path(__file__).name}"
+    pictures = PICTURE.findall(readme)
+    assert pictures
+    for picture in pictures:
+        assert Path(picture).parent == RUN / "figures", picture
+        assert (ROOT / picture).exists(), picture
+
+
+def test_every_job_and_page_is_there() -> None:
+    config = read_config(ROOT / "config" / "published.yaml")
+    folder = ROOT / "provenance"
+    recorded = {
+        str(job.path.relative_to(folder / "published")) for job in read_jobs("published", folder)
+    }
+    assert recorded == {
+        *(f"{job.folder}.json" for job in planned_jobs(config)),
+        *(f"render/{page}.json" for page in pages(config)),
+    }
+    for page in pages(config):
+        for file in page_outputs(page):
+            assert (ROOT / RUN / file).exists(), file
+
+
+def test_the_remote_inside_the_repository_has_every_pointer_and_is_small() -> None:
+    pointers = [read_pointer(path) for path in (ROOT / RUN).rglob("*.dvc")]
+    wanted = {pointer.stored_in(ROOT / STORE) for pointer in pointers}
+    there = {path for path in (ROOT / STORE).rglob("*") if path.is_file()}
+    assert there == wanted
+    assert sum(path.stat().st_size for path in there) <= MEGABYTES * 1e6
+
+
+def test_a_fresh_clone_pulls_and_renders_it_anew(tmp_path: Path) -> None:
+    if not (ROOT / ".git").exists():
+        pytest.skip("no git repository")
+    fresh = clone(Repository(ROOT), tmp_path / "a clone")
+    pictures = sorted((fresh.path / RUN / "figures").glob("*.png"))
+    before = {path: np.asarray(Image.open(path).convert("RGB"), dtype=int) for path in pictures}
+    assert before
+    began = time.monotonic()
+    fresh.dvc("pull")
+    assert fresh.pulled() == fresh.pointers() != {}
+    for name in ("tables", "figures"):
+        shutil.rmtree(fresh.path / RUN / name)
+    rules = rules_run(fresh.slimgen("published", "--configfile", "config/published.yaml"))
+    took = time.monotonic() - began
+    config = read_config(ROOT / "config" / "published.yaml")
+    assert rules == sorted(["tables", "figures", *(f"render_{page}" for page in pages(config))])
+    # Tables byte for byte; figures pixel by pixel (another font library moves an edge).
+    changed = fresh.git("diff", "--name-only").split()
+    assert [name for name in changed if "/figures/" not in name] == []
+    for path, old in before.items():
+        new = np.asarray(Image.open(path).convert("RGB"), dtype=int)
+        assert new.shape == old.shape
+        assert abs(new - old).mean() < 1.0, path.name
+    assert took < 60
+    assert fresh.plan("--configfile", "config/published.yaml") == set()
+
+
+if __name__ == "__main__":
+    path = ROOT / "README.md"
+    path.write_text(filled(path.read_text(encoding="utf-8")), encoding="utf-8")
