@@ -99,9 +99,9 @@ def rules_run(output: str) -> list[str]:
     return sorted(RULE.findall(output))
 
 
-def begin(path: Path) -> Repository:
-    """Return a repository of the project's files, nothing run."""
-    copy_checkout(path, stand_in=False)
+def begin(path: Path, *, stand_in: bool = False) -> Repository:
+    """Return a repository of the project's files, nothing run; its stages can be stand-ins."""
+    copy_checkout(path, stand_in=stand_in)
     for name in (".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore"):
         (path / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, path / name)

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from repository import ROOT, SMALL, Repository
+from repository import ROOT, SMALL, Repository, begin
 
 from slimgen.config.run import read_config
 from slimgen.tracking.plan import planned_jobs
@@ -103,6 +103,21 @@ def test_changed_missing_and_altered_files_are_told_apart(whole: Repository) -> 
     assert f"changed: 1\n    {act}\n" in said
     assert "outdated" in said  # its measurement and the pages
     assert whole.pulled() == whole.pointers() != pointers
+
+
+def test_a_run_tracks_itself_where_the_config_says_so(tmp_path: Path) -> None:
+    """`track.after_run`, with what the command line changed: here the run's name."""
+    repository = begin(tmp_path / "a repository", stand_in=True)
+    target = "results/itself/data/prepare/digits/manifest.json"
+    changes = ["run=itself", "track={after_run: true, without: [teacher.train]}"]
+    words = [target, "--cores", "1", "--configfile", SMALL, "--config", *changes]
+    said = repository.slimgen("run", *words)
+    assert "itself: 4 files in DVC, 2 text files and images for git" in said
+    assert "missing: " in said  # nothing else was asked for
+    pointers = sorted((repository.path / "results").rglob("*.dvc"))
+    assert [path.name for path in pointers] == [
+        f"{split}.npz.dvc" for split in ("report", "search", "train", "validation")
+    ]
 
 
 def test_dvc_sees_every_pointer_and_none_below_an_ignored_folder(origin: Repository) -> None:
