@@ -1,12 +1,7 @@
-"""The run that comes with the repository: whole, small enough, rendered anew by a fresh clone.
-
-README shows its tables and pictures; `python tests/dvc/test_the_published_run.py` copies the tables
-between README's marks, `<!-- results/published/tables/NAME.md -->` and `<!-- end -->`.
-"""
+"""The run that comes with the repository: whole, small enough, rendered anew by a fresh clone."""
 
 from __future__ import annotations
 
-import re
 import shutil
 import time
 from pathlib import Path
@@ -24,8 +19,6 @@ from slimgen.tracking.status import page_outputs
 
 RUN = Path("results", "published")
 STORE = Path(".dvc", "store")
-MARKED = re.compile(r"<!-- (results/published/tables/\S+\.md) -->\n(.*?)<!-- end -->\n", re.S)
-PICTURE = re.compile(r"!\[[^]]*\]\(([^)]+)\)")
 MEGABYTES = 25
 
 pytestmark = [
@@ -35,30 +28,6 @@ pytestmark = [
         not (ROOT / RUN).is_dir(), reason="the published run is not in this repository yet"
     ),
 ]
-
-
-def table_of(path: str) -> str:
-    """Return the table itself: what follows its title and comes before its notes."""
-    lines = (ROOT / path).read_text(encoding="utf-8").splitlines()
-    return "".join(f"{line}\n" for line in lines if line.startswith("|"))
-
-
-def filled(readme: str) -> str:
-    """Return README with each marked table as the published run has it."""
-    return MARKED.sub(
-        lambda match: f"<!-- {match[1]} -->\n{table_of(match[1])}<!-- end -->\n", readme
-    )
-
-
-def test_readme_shows_its_tables_and_pictures() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert MARKED.findall(readme), "README marks no table of the published run"
-    assert readme == filled(readme), f"run: python tests/dvc/{Path(__file__).name}"
-    pictures = PICTURE.findall(readme)
-    assert pictures
-    for picture in pictures:
-        assert Path(picture).parent == RUN / "figures", picture
-        assert (ROOT / picture).exists(), picture
 
 
 def test_every_job_and_page_is_there() -> None:
@@ -109,8 +78,3 @@ def test_a_fresh_clone_pulls_and_renders_it_anew(tmp_path: Path) -> None:
         assert abs(new - old).mean() < 1.0, path.name
     assert took < 60
     assert fresh.plan("--configfile", "config/published.yaml") == set()
-
-
-if __name__ == "__main__":
-    path = ROOT / "README.md"
-    path.write_text(filled(path.read_text(encoding="utf-8")), encoding="utf-8")
