@@ -11,39 +11,6 @@ from repository import SMALL, Repository, begin, clone
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Repository:
     """A repository in which the run was made, and nothing tracked yet."""
-    import shutil  # DEV
-
-    d = tmp_path_factory.mktemp("made") / "a repository"
-    shutil.copytree("/tmp/dvc/madecopy/a repository", d, symlinks=True)
-    shutil.copytree(
-        "/tmp/wt-dvc/workflow",
-        d / "workflow",
-        dirs_exist_ok=True,
-        ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"),
-    )
-    return Repository(d)  # DEV
-    import shutil  # DEV
-
-    d = tmp_path_factory.mktemp("made") / "a repository"
-    shutil.copytree("/tmp/dvc/madecopy/a repository", d, symlinks=True)
-    shutil.copytree(
-        "/tmp/wt-dvc/workflow",
-        d / "workflow",
-        dirs_exist_ok=True,
-        ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"),
-    )
-    return Repository(d)  # DEV
-    import shutil  # DEV
-
-    d = tmp_path_factory.mktemp("made") / "a repository"
-    shutil.copytree("/tmp/dvc/madecopy/a repository", d, symlinks=True)
-    shutil.copytree(
-        "/tmp/wt-dvc/workflow",
-        d / "workflow",
-        dirs_exist_ok=True,
-        ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"),
-    )
-    return Repository(d)  # DEV
     repository = begin(tmp_path_factory.mktemp("made") / "a repository")
     repository.snakemake("all", "--cores", "2", "--configfile", SMALL)
     return repository
