@@ -86,9 +86,13 @@ def test_changed_missing_and_altered_files_are_told_apart(whole: Repository) -> 
     path.write_bytes(before + b"x")
     os.utime(path, (1.7e9, 1.7e9))
     (whole.path / teacher).unlink()
+    old = whole.path / teacher.with_name("old.npz.dvc")
+    old.write_text((whole.path / f"{teacher}.dvc").read_text())
     said = whole.slimgen("track", "--configfile", SMALL, code=1)
     assert f"altered since their job wrote them (make verify), not tracked: 1\n    {act}\n" in said
     assert f"not pulled: 1\n    {teacher}\n" in said
+    assert f"git rm its folder): 1\n    {old.relative_to(whole.path)}\n" in said
+    old.unlink()
     assert whole.pointers() == pointers
     assert whole.git("status", "--porcelain") == ""
     path.unlink()

@@ -50,6 +50,7 @@ class Tracked:
     missing: list[str] = field(default_factory=list)  # never stored, not here
     outdated: list[str] = field(default_factory=list)  # a run would make it anew
     altered: list[str] = field(default_factory=list)  # other bytes since the job wrote them
+    undeclared: list[str] = field(default_factory=list)  # pointers of what no rule makes any more
     unstored: list[str] = field(default_factory=list)  # the config says not to store them
     text: list[str] = field(default_factory=list)
     records_added: list[Path] = field(default_factory=list)
@@ -89,6 +90,8 @@ def choose(config: Config, outputs: dict[str, bool]) -> Tracked:
             found.absent.append(output)
         else:
             found.missing.append(output)
+    pointers = sorted(Path("results", config.run).rglob("*.dvc"))
+    found.undeclared = [str(p) for p in pointers if str(p.with_suffix("")) not in outputs]
     return found
 
 
@@ -189,6 +192,7 @@ def describe(config: Config, found: Tracked) -> str:
         "missing": found.missing,
         "outdated (a run would make them anew), not tracked": found.outdated,
         "altered since their job wrote them (make verify), not tracked": found.altered,
+        "of no output of the run (dvc remove, and git rm its folder)": found.undeclared,
         "not to be stored (track.seeds, track.without)": found.unstored,
     }
     for title, names in groups.items():
