@@ -10,7 +10,7 @@ RUN = $(BIN)/python -m slimgen run all --profile profiles/local
 # make hands on what its command line sets; the shell reads "$$CONFIG", so quotes in it are no words.
 OPTIONS = $(if $(CONFIG),--configfile "$$CONFIG") $(if $(SEEDS),--config seeds="$$SEEDS")
 
-.PHONY: help demo test lint format bench status schema clean-state
+.PHONY: help demo published track verify test lint format bench status schema clean-state
 .DEFAULT_GOAL := help
 
 help:  ## what there is
@@ -18,6 +18,17 @@ help:  ## what there is
 
 demo: $(READY)  ## environment, workflow on real data with all cores, tables, figures, report
 	@$(RUN) $(OPTIONS)
+
+PUBLISHED = $(or $(CONFIG),config/published.yaml)
+
+published: $(READY)  ## tables and figures of the published run anew, from what is in git
+	@$(BIN)/python -m slimgen published --configfile "$(PUBLISHED)"
+
+track: $(READY)  ## store a finished run: weights to DVC, the rest to git (CONFIG=another.yaml)
+	@$(BIN)/python -m slimgen track --configfile "$(PUBLISHED)"
+
+verify: $(READY)  ## are the files of tracked runs those that were tracked?
+	@$(BIN)/python -m slimgen verify $(if $(NAME),--run $(NAME))
 
 test: $(READY)  ## unit tests, workflow tests, one small run of the real Snakefile
 	@OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadgroup $(ARGS)

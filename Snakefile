@@ -13,7 +13,9 @@ from snakemake.utils import min_version
 from slimgen.config.paths import check_paths
 from slimgen.config.run import ConfigError, load
 from slimgen.config.sizes import check_sizes
+from slimgen.tracking.provenance import restore_records
 from slimgen.tracking.run_lock import take_run
+from slimgen.training.job import StageError
 
 min_version("9.27")
 
@@ -33,6 +35,12 @@ except ConfigError as error:
 
 if workflow.is_main_process:
     print(f"slimgen run: {CONFIG.run}", file=sys.stderr)
+    # A clone lacks Snakemake's records of a tracked run; it gets them before the graph is built.
+    try:
+        restore_records(CONFIG.run)
+    except StageError as error:
+        print(error, file=sys.stderr)
+        sys.exit(1)
 
 
 pathvars:

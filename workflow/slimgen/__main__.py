@@ -40,12 +40,26 @@ The whole workflow:
   run [SNAKEMAKE OPTIONS]   run it and show how far it is, e.g. run all --cores 2 --configfile FILE
   status [--run NAME]       how far a run is
   check FILE ...            what is wrong with config files
+  published                 tables and figures of the published run anew, without any training
+  track --configfile FILE   store a finished run: weights to DVC, records and tables to git
+  verify [--run NAME]       whether the files of tracked runs are those that were tracked
   sample --model FOLDER --out FILE.png   look at what a saved model makes
   schema                    write config/schema.json anew
 
 One stage by hand:
 {textwrap.fill(", ".join(STAGES), 98, initial_indent="  ", subsequent_indent="  ")}
 """
+
+# Commands that read files only: each a function of the words after it that returns the exit code.
+COMMAND = {
+    "run": "slimgen.tracking.watch.watch",
+    "status": "slimgen.tracking.status.show_status",
+    "published": "slimgen.tracking.published.published_command",
+    "track": "slimgen.tracking.track.track_command",
+    "verify": "slimgen.tracking.verify.verify_command",
+    "schema": "slimgen.config.schema.write_schema",
+    "check": "slimgen.config.check.check_files",
+}
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -172,27 +186,11 @@ def render_page(page: str, argv: list[str]) -> None:
 
 
 def run_command(argv: list[str]) -> int:
-    """Run a stage or one of the other commands; return the exit code.
-
-    Imports are made here: `status` must not wait for torch.
-    """
+    """Run a stage or another command; return the exit code. `status` must not import torch."""
     command, rest = (argv[0], argv[1:]) if argv else ("", [])
-    if command == "run":
-        from slimgen.tracking.watch import watch
-
-        return watch(rest)
-    if command == "status":
-        from slimgen.tracking.status import show_status
-
-        return show_status(rest)
-    if command == "schema":
-        from slimgen.config.schema import write_schema
-
-        return write_schema(rest)
-    if command == "check":
-        from slimgen.config.check import check_files
-
-        return check_files(rest)
+    if command in COMMAND:
+        module, function = COMMAND[command].rsplit(".", 1)
+        return getattr(importlib.import_module(module), function)(rest)
     if command == "sample":
         from slimgen.evaluation.sample import sample
 

@@ -15,7 +15,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from slimgen.config import act, dbnas, denoising_student
 from slimgen.config.base import Settings, StageSettings
-from slimgen.config.errors import ConfigError, explain
+from slimgen.config.errors import ConfigError, WrongNameError, explain
 from slimgen.config.names import check_names
 from slimgen.config.samplers import check_samplers
 from slimgen.config.shared import ClassifierTrain, DataPrepare, Measure, Reference, TeacherTrain
@@ -86,6 +86,18 @@ class Tables(Settings):
     act: tuple[str, ...] | None = None
 
 
+class Track(Settings):
+    """What `python -m slimgen track` stores; no stage reads it."""
+
+    after_run: bool = Field(False, description="`slimgen run` tracks a run that succeeded.")
+    seeds: tuple[int, ...] | None = Field(
+        None, description="Seeds whose weights and arrays DVC stores; default: every seed."
+    )
+    without: tuple[str, ...] = Field(
+        (), description="Stages whose weights and arrays DVC does not store."
+    )
+
+
 class Config(Settings):
     """A whole run."""
 
@@ -103,6 +115,7 @@ class Config(Settings):
     denoising_student: DenoisingStudent | None = None
     act: Act | None = None
     tables: Tables = Tables()
+    track: Track = Track()
     cpu_seconds: dict[str, float] = Field(
         default_factory=dict,
         description="Measured CPU-seconds per job, `stage/variant`: seconds; a test adds them up.",
@@ -149,6 +162,11 @@ class Config(Settings):
     def _names_exist(self) -> Config:
         check_names(self)
         check_samplers(self)
+        for stage in self.track.without:
+            if stage not in STAGES:
+                raise WrongNameError(
+                    f"track.without = {stage!r}: no such stage; it can be {', '.join(STAGES)}"
+                )
         return self
 
 

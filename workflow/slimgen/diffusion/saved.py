@@ -133,9 +133,13 @@ def load_network(folder: Path, device: torch.device | str = "cpu") -> ModelMixin
     if fault := shards_fault(folder, WEIGHTS):
         raise ModelError(fault)
     if not (folder / WEIGHTS).is_file():
-        raise ModelError(
-            f"{folder / WEIGHTS} does not exist (weights are read from safetensors only)"
+        pointer = folder / f"{WEIGHTS}.dvc"
+        mend = (
+            f"`dvc pull {pointer}` brings it"
+            if pointer.is_file()
+            else "weights are read from safetensors only"
         )
+        raise ModelError(f"{folder / WEIGHTS} does not exist ({mend})")
     diffusers_logging.set_verbosity_error()  # what it warns of is an error of ours
     try:
         network, found = cls.from_pretrained(

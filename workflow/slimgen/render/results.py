@@ -68,8 +68,12 @@ def check_pointer(model: Path, records: list[Record], path: Path) -> None:
     for pointer in sorted(model.glob("*.safetensors.dvc")):
         try:
             stored = yaml.safe_load(pointer.read_text())["outs"][0]["md5"]
-        except (yaml.YAMLError, KeyError, IndexError, TypeError):
-            raise StageError(f"{pointer}: not a DVC pointer with an md5") from None
+            if not isinstance(stored, str) or len(stored) != 32:  # half written
+                raise ValueError(stored)
+        except (yaml.YAMLError, KeyError, IndexError, TypeError, ValueError):
+            raise StageError(
+                f"{pointer}: not a DVC pointer with an md5; `git checkout -- {pointer}` mends it"
+            ) from None
         for record in records:
             if record.model_md5 not in (None, stored):
                 raise StageError(

@@ -41,6 +41,7 @@ from slimgen.tracking.status import (
     status_line,
     status_table,
 )
+from slimgen.tracking.track import describe, track
 from slimgen.training.job import EXIT_STOPPED, StageError, format_seconds
 
 LOGS = Path("logs")
@@ -242,6 +243,9 @@ def watch(argv: list[str]) -> int:
         if fault:
             print(fault, file=sys.stderr)
         show_results(run.log.run)
+        if config is not None and config.track.after_run:
+            # As started, with what the command line changed.
+            print(describe(config, track(config, Path("logs", config.run, "config.json"))))
     return code
 
 
