@@ -28,7 +28,7 @@ rule dbnas_supernet:
         code=code_of("dbnas.supernet"),
     shell:
         "python -m slimgen dbnas.supernet --settings {params.config:q} --seed {wildcards.seed}"
-        " --gpus {resources.gpu} --out {output:q} --teacher {input.teacher:q} --data {input.data:q} > {log:q} 2>&1"
+        " --gpus {resources.gpu:q} --out {output:q} --teacher {input.teacher:q} --data {input.data:q} > {log:q} 2>&1"
 
 
 rule dbnas_search:
@@ -93,5 +93,5 @@ rule dbnas_student:
         code=code_of("dbnas.student"),
     shell:
         "python -m slimgen dbnas.student --settings {params.config:q} --seed {wildcards.seed}"
-        " --gpus {resources.gpu} --out {output:q} --teacher {input.teacher:q} --data {input.data:q}"
+        " --gpus {resources.gpu:q} --out {output:q} --teacher {input.teacher:q} --data {input.data:q}"
         " --arch {input.arch:q} --supernet {input.supernet:q} > {log:q} 2>&1"

@@ -57,5 +57,5 @@ rule denoising_student_student:
         code=code_of("denoising_student.student"),
     shell:
         "python -m slimgen denoising_student.student --settings {params.config:q} --seed {wildcards.seed}"
-        " --gpus {resources.gpu} --out {output:q} --pairs {input.pairs:q} --teacher {input.teacher:q}"
+        " --gpus {resources.gpu:q} --out {output:q} --pairs {input.pairs:q} --teacher {input.teacher:q}"
         " > {log:q} 2>&1"

@@ -29,4 +29,4 @@ rule teacher_train:
         code=code_of("teacher.train"),
     shell:
         "python -m slimgen teacher.train --settings {params.config:q} --seed {wildcards.seed}"
-        " --gpus {resources.gpu} --out {output:q} --data {input.data:q} > {log:q} 2>&1"
+        " --gpus {resources.gpu:q} --out {output:q} --data {input.data:q} > {log:q} 2>&1"
