@@ -82,8 +82,14 @@ class DataPrepare(DataPrepareSettings, Variants):
 
 
 class ClassifierTrainSettings(Training):
-    """classifier.train: the feature network where Inception is not used."""
+    """classifier.train: the feature network where Inception is not used, or one that rewards."""
 
+    dataset: str | None = Field(None, description="Variant of data.prepare; else the own name.")
+    images: Literal["train", "reward"] = Field(
+        "train",
+        description="`reward`: the search split and half of train, for a classifier whose scores "
+        "a search may look at.",
+    )
     steps: int = Field(20_000, ge=1)
     batch_size: int = Field(128, ge=1)
     channels: tuple[int, ...] = (32, 64, 64)
@@ -125,6 +131,12 @@ class ReferenceSettings(StageSettings):
     """evaluation.reference: statistics of the report split, floor and Gaussian fit."""
 
     features: Literal["classifier", "inception"] = "classifier"
+    classifier: str | None = Field(
+        None, description="Variant of classifier.train; else the data set's own name."
+    )
+    pool: int = Field(
+        1, ge=1, description="Images are mean-pooled by this before the classifier sees them."
+    )
     inception_path: str | None = Field(
         None,
         description="inception-2015-12-05.pt; default: clean-fid's cache, then SLIMGEN_MIRROR.",
@@ -187,6 +199,24 @@ class MeasureSettings(StageSettings):
 
 class Measure(MeasureSettings, Variants):
     """evaluation.measure; a variant is `system/row`, for example `teacher/digits`."""
+
+
+class TranslateSettings(StageSettings):
+    """evaluation.translate: every number about one image-to-image generator and one seed."""
+
+    batch_size: int = Field(250, ge=1)
+    is_splits: int = Field(10, ge=1)
+    kid_subset_size: int = Field(1000, ge=2, description="At most as many as either side has.")
+    kid_subsets: int = Field(100, ge=1)
+    neighbours: int = Field(3, ge=1, description="k of precision and recall.")
+    latency_batch: int = Field(1, ge=1)
+    latency_repeats: int = Field(100, ge=2)
+    runtime: Runtime = Runtime(precision="fp32", compile=False)
+    grid: int = Field(8, ge=1, description="samples.png shows grid x grid images.")
+
+
+class Translate(TranslateSettings, Variants):
+    """evaluation.translate; a variant is `system/row`, as `gan_compression/teacher-pix2pix`."""
 
 
 def parse_sampler(name: str) -> tuple[str, int]:

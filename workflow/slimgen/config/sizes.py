@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from slimgen.config.errors import ConfigError
-from slimgen.config.names import model_rows
+from slimgen.config.rows import model_rows
 from slimgen.config.run import Config, stage_settings
 
 
