@@ -29,6 +29,19 @@ class DigitsSource(Settings):
     kind: Literal["digits"] = "digits"
 
 
+class PhotoPatchesSource(Settings):
+    """Grey patches of scikit-learn's two photographs, embedded in the package; the class is which.
+
+    They lie side by side and share no pixel, so no image of a split is part of another split.
+    """
+
+    kind: Literal["photo_patches"] = "photo_patches"
+    size: int = Field(8, ge=4, description="Patches of size x size pixels.")
+    shrink: int = Field(
+        2, ge=1, description="Before that the photographs become means over squares of this width."
+    )
+
+
 class FolderSource(Settings):
     """A folder of images; sub-folders, if there are any, are the classes."""
 
@@ -52,14 +65,20 @@ class DownloadSource(Settings):
     """A public data set, fetched once with a checksum, from a mirror first where one is set."""
 
     kind: Literal["download"] = "download"
-    name: Literal["cifar10", "fashion_mnist", "cifar10_jpeg"]
+    name: Literal["cifar10", "fashion_mnist", "cifar10_jpeg", "stl10"]
+    shrink: int = Field(
+        1,
+        ge=1,
+        description="Images become means over squares of this width: STL-10's 96 pixels by 2 are 48.",
+    )
     mirror: str | None = Field(
         None, description="Folder or base URL tried first (else the variable SLIMGEN_MIRROR)."
     )
 
 
 Source = Annotated[
-    DigitsSource | FolderSource | ArraySource | DownloadSource, Field(discriminator="kind")
+    DigitsSource | PhotoPatchesSource | FolderSource | ArraySource | DownloadSource,
+    Field(discriminator="kind"),
 ]
 
 
