@@ -32,6 +32,10 @@ DEMO = Path("config/config.yaml")
             {"data": {"prepare": {"variants": {"digits": {"report": 5}}}}},
             r"variants\.digits\.report = 5: too few images.*at least 10",
         ),
+        (
+            {"data": {"prepare": {"variants": {"photo_patches": {"report": 4}}}}},
+            r"variants\.photo_patches\.report = 4: too few images.*at least 10",
+        ),
     ],
 )
 def test_too_few_images_are_one_line(changes: dict[str, Any], line: str) -> None:

@@ -69,7 +69,7 @@ class DownloadSource(Settings):
     shrink: int = Field(
         1,
         ge=1,
-        description="Images become means over squares of this width: STL-10's 96 pixels by 2 are 48.",
+        description="Images become means over squares this wide: 2 makes STL-10's 96 pixels 48.",
     )
     mirror: str | None = Field(
         None, description="Folder or base URL tried first (else the variable SLIMGEN_MIRROR)."
