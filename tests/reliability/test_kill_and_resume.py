@@ -29,6 +29,14 @@ UNET = {
     "norm_num_groups": 4,
     "dropout": 0.1,
 }
+GAN = {
+    "z_dim": 8,
+    "generator_width": 8,
+    "discriminator_width": 8,
+    "n_critic": 2,
+    "generator_batch": 8,
+    "flip": True,
+}
 EVERY_STEP = {"checkpoint_seconds": 0, "log_every": 5, "batch_size": 16}
 
 
@@ -88,6 +96,46 @@ STAGES = {
         "denoising_student.student",
         {**EVERY_STEP, "steps": 60, "test_every": 10},
         {"pairs": "pairs", "teacher": "teacher"},
+    ),
+    "reward": Stage(
+        "classifier.train",
+        {**EVERY_STEP, "steps": 60, "channels": [8, 8], "images": "reward"},
+        {"data": "data"},
+    ),
+    # Two cells, so that stages, beams and controllers change on the way; a GAN is begun anew
+    # whenever its window is full.
+    "autogan_search": Stage(
+        "autogan.search",
+        {
+            **EVERY_STEP,
+            **GAN,
+            "steps": 4,
+            "u_stage": 2,
+            "cells": 2,
+            "bottom_width": 2,
+            "gan_steps": 6,
+            "controller_steps": 4,
+            "controller_batch": 2,
+            "hidden": 8,
+            "reset": {"window": 8, "threshold": 1e9},
+            "candidates": 4,
+            "beams": 2,
+            "reward_images": 40,
+            "reward_batch": 20,
+            "is_splits": 2,
+            "calibration_batches": 1,
+        },
+        {"data": "data", "reward_classifier": "reward"},
+    ),
+    "autogan_student": Stage(
+        "autogan.student",
+        {**EVERY_STEP, **GAN, "steps": 20, "top_k": 2, "selection_images": 40, "is_splits": 2},
+        {"data": "data", "reward_classifier": "reward", "arch": "autogan_search/arch.json"},
+    ),
+    "autogan_transfer": Stage(
+        "autogan.transfer",
+        {**EVERY_STEP, **GAN, "steps": 40},
+        {"data": "data", "model": "autogan_student"},
     ),
     "act": Stage(
         "act.student",

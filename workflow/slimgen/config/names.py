@@ -39,6 +39,11 @@ def check_names(config: Config) -> None:
         _known(f"evaluation.measure.variants.{name}", name, generated)
     for name in config.evaluation.translate.variants:
         _known(f"evaluation.translate.variants.{name}", name, translated)
+    trained = config.classifier.train
+    for name in trained.variants:
+        settings: Any = trained.variant(name)
+        path = f"classifier.train.variants.{name}.dataset"
+        _known(path, settings.dataset or name, config.data.prepare.variants)
     for dataset in datasets(config):
         reference = config.evaluation.reference
         chosen = reference.variants.get(dataset, {}).get("classifier", reference.classifier)

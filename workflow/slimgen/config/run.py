@@ -162,7 +162,10 @@ class Config(Settings):
         if searched and isinstance(trained, dict):
             variants = trained.get("variants")
             if isinstance(variants, dict):  # the classifier that rewards
-                variants.setdefault("reward", {"dataset": values["dataset"], "images": "reward"})
+                given = variants.get("reward") or {}
+                if isinstance(given, dict):
+                    rewards = {"dataset": values["dataset"], "images": "reward"}
+                    variants["reward"] = rewards | given
         return values
 
     @model_validator(mode="after")
