@@ -115,9 +115,11 @@ def deep_merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in changes.items():
         old = merged.get(key)
-        groups = isinstance(old, dict) and isinstance(value, dict)
-        same = groups and value.get("kind", old.get("kind")) == old.get("kind")
-        merged[key] = deep_merge(old, value) if same else value
+        if isinstance(old, dict) and isinstance(value, dict):
+            same = value.get("kind", old.get("kind")) == old.get("kind")
+            merged[key] = deep_merge(old, value) if same else value
+        else:
+            merged[key] = value
     return merged
 
 

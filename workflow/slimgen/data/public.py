@@ -192,7 +192,5 @@ def read_public(
         path = fetch(CIFAR10_JPEG, folder="cifar10", mirror=mirror, report=report)
         raw = read_cifar10_jpeg(path, report)
     else:
-        raise DataError(
-            f"data set {name!r}: use cifar10, fashion_mnist, cifar10_jpeg or stl10"
-        )
+        raise DataError(f"data set {name!r}: use cifar10, fashion_mnist, cifar10_jpeg or stl10")
     return replace(raw, images=shrink_images(raw.images, shrink))
