@@ -58,6 +58,8 @@ include: "rules/teacher.smk"
 include: "rules/dbnas.smk"
 include: "rules/denoising_student.smk"
 include: "rules/act.smk"
+include: "rules/autogan.smk"
+include: "rules/gan_compression.smk"
 include: "rules/evaluation.smk"
 include: "rules/render.smk"
 

@@ -10,16 +10,26 @@ import shlex
 import time
 from pathlib import Path
 
-from slimgen.config.names import VARIANT, model_rows
+from slimgen.config.names import VARIANT
+from slimgen.config.gan_compression import rewarded
 from slimgen.config.paths import named_weights
+from slimgen.config.rows import (
+    made_by,
+    model_rows,
+    row_dataset,
+    translation_dataset,
+    translation_origin_of,
+)
 from slimgen.config.run import stage_settings, tracked
 from slimgen.render.outputs import FIGURES, FIGURE_FORMATS, TABLES, TABLE_FORMATS
 from slimgen.tracking.code_digest import code_digest
 from slimgen.tracking.plan import (
+    REWARD_SEED,
     page_files,
+    classifier_dataset,
     page_settings,
     pages,
-    reports_by_classifier,
+    reporting_classifier,
     stage_module,
 )
 from slimgen.tracking.slurm_check import (
@@ -40,7 +50,8 @@ shell.prefix(
 
 wildcard_constraints:
     variant=VARIANT.pattern,
-    system="|".join(model_rows(CONFIG)),
+    row=VARIANT.pattern,
+    system="|".join(name for name in model_rows(CONFIG) if name != "gan_compression"),
     seed="[0-9]+",
 
 
@@ -122,8 +133,9 @@ def code_of(stage):
 
 def variant_of(wildcards):
     """Return the variant of a job; that of a measurement is `system/row`."""
-    variant = getattr(wildcards, "variant", DATASET)
-    return f"{wildcards.system}/{variant}" if hasattr(wildcards, "system") else variant
+    if hasattr(wildcards, "system"):
+        return f"{wildcards.system}/{wildcards.row}"
+    return getattr(wildcards, "variant", DATASET)
 
 
 def weights_named_by(stage):
@@ -149,16 +161,24 @@ def page_settings_of(page):
     return settings
 
 
-def prepared(*splits):
-    """Return the files of the run's data set that a stage reads: the manifest and some splits."""
-    folder = "<results>/data/prepare/<dataset>"
+def prepared(*splits, dataset=DATASET):
+    """Return the files of a data set that a stage reads: the manifest and some splits."""
+    folder = f"<results>/data/prepare/{dataset}"
     return [f"{folder}/manifest.json", *(f"{folder}/{split}.npz" for split in splits)]
 
 
-def model_files(system, variant, seed):
-    """Return the files of a saved diffusion or consistency model."""
-    stage = "teacher/train" if system == "teacher" else f"{system}/student"
-    return [f"<results>/{stage}/{variant}/seed{seed}/{name}" for name in MODEL]
+def classifier_data(wildcards):
+    """Return the splits that a classifier looks at; one that rewards sees the search split too."""
+    settings = stage_settings(CONFIG, "classifier.train", wildcards.variant)
+    splits = ["train", "validation"] + ["search"] * (settings.images == "reward")
+    return prepared(*splits, dataset=classifier_dataset(CONFIG, wildcards.variant))
+
+
+def model_files(system, row, seed):
+    """Return the files of a saved model that makes images."""
+    stage, variant = made_by(system, row)
+    folder = f"<results>/{stage.replace('.', '/')}/{variant}/seed{seed}"
+    return [f"{folder}/{name}" for name in MODEL]
 
 
 def teacher(wildcards):
@@ -168,18 +188,42 @@ def teacher(wildcards):
 
 def measured_model(wildcards):
     """Return the files of the model that a job of evaluation.measure measures."""
-    return model_files(wildcards.system, wildcards.variant, wildcards.seed)
+    return model_files(wildcards.system, wildcards.row, wildcards.seed)
 
 
-def classifier():
-    """Return the files of the classifier that reports: one ruler for every seed.
+def classifier_files(variant, seed):
+    """Return the files of a classifier."""
+    folder = f"<results>/classifier/train/{variant}/seed{seed}"
+    return [f"{folder}/config.json", f"{folder}/model.safetensors"]
+
+
+def reporter(dataset):
+    """Return the files of the classifier that reports on a data set: one ruler for every seed.
 
     Nothing where Inception gives the features: then no classifier is trained.
     """
-    if not reports_by_classifier(CONFIG):
-        return []
-    folder = "<results>/classifier/train/<dataset>/seed0"
-    return [f"{folder}/config.json", f"{folder}/model.safetensors"]
+    variant = reporting_classifier(CONFIG, dataset)
+    return [] if variant is None else classifier_files(variant, 0)
+
+
+def reference_classifier(wildcards):
+    """Return the classifier in whose features a data set is described."""
+    return reporter(wildcards.variant)
+
+
+def measured_dataset(wildcards):
+    """Return the data set that the model of a measurement is compared with."""
+    return row_dataset(CONFIG, wildcards.system, wildcards.row)
+
+
+def measured_reference(wildcards):
+    """Return the reference statistics that a model is compared with."""
+    return f"<results>/evaluation/reference/{measured_dataset(wildcards)}/reference.npz"
+
+
+def measuring_classifier(wildcards):
+    """Return the classifier in whose features a model is compared."""
+    return reporter(measured_dataset(wildcards))
 
 
 def supernet(variant, seed):
@@ -261,6 +305,105 @@ def act_cost(wildcards):
         if row is None
         else f"<results>/act/student/{row}/seed{wildcards.seed}/cost.json"
     )
+
+
+def reward_classifier(stage):
+    """Return the function that gives the classifier whose scores an autogan job looks at."""
+
+    def files(wildcards):
+        settings = stage_settings(CONFIG, stage, wildcards.variant)
+        return classifier_files(settings.reward, REWARD_SEED)
+
+    return files
+
+
+def autogan_arch(wildcards):
+    """Return the architectures that an autogan student trains; nothing where it names its own."""
+    settings = CONFIG.autogan.student.variant(wildcards.variant)
+    folder = f"<results>/autogan/search/{settings.search}/seed{wildcards.seed}"
+    return [] if settings.arch is not None else f"{folder}/arch.json"
+
+
+def transfer_model(wildcards):
+    """Return the generator whose architecture is trained anew; nothing where one is named."""
+    settings = CONFIG.autogan.transfer.variant(wildcards.variant)
+    if settings.arch is not None:
+        return []
+    return model_files("autogan", settings.student, wildcards.seed)
+
+
+def transfer_data(wildcards):
+    """Return the second data set, on which a found architecture is trained."""
+    dataset = CONFIG.autogan.transfer.variant(wildcards.variant).dataset
+    return prepared("train", dataset=dataset)
+
+
+def translation_data(stage, *splits):
+    """Return the function that gives the data of a gan_compression job: its teacher's."""
+
+    def files(wildcards):
+        dataset = translation_dataset(CONFIG, stage, wildcards.variant)
+        return prepared(*splits, dataset=dataset)
+
+    return files
+
+
+def translation_origin(stage):
+    """Return the function that gives the files of the model that a gan_compression job begins with."""
+
+    def files(wildcards):
+        origin = translation_origin_of(CONFIG, stage, wildcards.variant)
+        return translator_files(*origin, wildcards.seed)
+
+    return files
+
+
+def translator_files(stage, variant, seed):
+    """Return the files of an image-to-image generator or supernet, and of its discriminator."""
+    folder = f"<results>/gan_compression/{stage}/{variant}/seed{seed}"
+    weights = "supernet" if stage == "supernet" else "model"
+    names = ("config.json", f"{weights}.safetensors", "adversary.safetensors")
+    return [f"{folder}/{name}" for name in names]
+
+
+def searched_teacher(wildcards):
+    """Return the teacher of the supernet that a search looks into."""
+    supernet = CONFIG.gan_compression.search.variant(wildcards.variant).supernet
+    origin = translation_origin_of(CONFIG, "supernet", supernet)
+    return translator_files(*origin, wildcards.seed)
+
+
+def search_rewarder(wildcards):
+    """Return the classifier in whose features a gan_compression search scores, or nothing."""
+    settings = CONFIG.gan_compression.search.variant(wildcards.variant)
+    return classifier_files(settings.reward, REWARD_SEED) if rewarded(settings) else []
+
+
+def finetuned_arch(wildcards):
+    """Return the widths that a search found for a student; nothing where it names its own."""
+    search = CONFIG.gan_compression.student.variant(wildcards.variant).search
+    folder = f"<results>/gan_compression/search/{search}/seed{wildcards.seed}"
+    return [] if search is None else f"{folder}/arch.json"
+
+
+def finetuned_supernet(wildcards):
+    """Return the supernet whose weights a gan_compression student begins with, or nothing."""
+    settings = CONFIG.gan_compression.student.variant(wildcards.variant)
+    if settings.begin != "supernet" or settings.search is None:
+        return []
+    search = CONFIG.gan_compression.search.variant(settings.search)
+    return translator_files("supernet", search.supernet, wildcards.seed)
+
+
+def translated_model(wildcards):
+    """Return the generator that a job of evaluation.translate measures."""
+    stage, variant = made_by(wildcards.system, wildcards.row)
+    return translator_files(stage.split(".")[1], variant, wildcards.seed)[:2]
+
+
+def translated_data(wildcards):
+    """Return the report split that a generator translates."""
+    return prepared("report", dataset=measured_dataset(wildcards))
 
 
 def reported(kind, name, formats, shown):

@@ -3,16 +3,16 @@
 
 rule data_prepare:
     output:
-        manifest="<results>/data/prepare/<dataset>/manifest.json",
-        train="<results>/data/prepare/<dataset>/train.npz",
-        search="<results>/data/prepare/<dataset>/search.npz",
-        validation="<results>/data/prepare/<dataset>/validation.npz",
-        report="<results>/data/prepare/<dataset>/report.npz",
-        settings="<results>/data/prepare/<dataset>/settings.json",
+        manifest="<results>/data/prepare/{variant}/manifest.json",
+        train="<results>/data/prepare/{variant}/train.npz",
+        search="<results>/data/prepare/{variant}/search.npz",
+        validation="<results>/data/prepare/{variant}/validation.npz",
+        report="<results>/data/prepare/{variant}/report.npz",
+        settings="<results>/data/prepare/{variant}/settings.json",
     log:
-        "<logs>/data/prepare/<dataset>.log",
+        "<logs>/data/prepare/{variant}.log",
     benchmark:
-        "<logs>/data/prepare/<dataset>.tsv"
+        "<logs>/data/prepare/{variant}.tsv"
     priority: 90
     conda:
         "../envs/slimgen.yaml"

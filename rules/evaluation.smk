@@ -6,17 +6,17 @@ The first two come before any long training: a missing Inception file is told at
 
 rule classifier_train:
     input:
-        data=prepared("train", "validation"),
+        data=classifier_data,
         named=weights_named_by("classifier.train"),
     output:
-        config="<results>/classifier/train/<dataset>/seed{seed}/config.json",
-        weights="<results>/classifier/train/<dataset>/seed{seed}/model.safetensors",
-        log="<results>/classifier/train/<dataset>/seed{seed}/log.jsonl",
-        settings="<results>/classifier/train/<dataset>/seed{seed}/settings.json",
+        config="<results>/classifier/train/{variant}/seed{seed}/config.json",
+        weights="<results>/classifier/train/{variant}/seed{seed}/model.safetensors",
+        log="<results>/classifier/train/{variant}/seed{seed}/log.jsonl",
+        settings="<results>/classifier/train/{variant}/seed{seed}/settings.json",
     log:
-        "<logs>/classifier/train/<dataset>/seed{seed}.log",
+        "<logs>/classifier/train/{variant}/seed{seed}.log",
     benchmark:
-        "<logs>/classifier/train/<dataset>/seed{seed}.tsv"
+        "<logs>/classifier/train/{variant}/seed{seed}.tsv"
     priority: 85
     conda:
         "../envs/slimgen.yaml"
@@ -35,16 +35,16 @@ rule classifier_train:
 
 rule evaluation_reference:
     input:
-        data=prepared("train", "report"),
-        classifier=classifier(),
+        data=prepared("train", "report", dataset="{variant}"),
+        classifier=reference_classifier,
     output:
-        statistics="<results>/evaluation/reference/<dataset>/reference.npz",
-        records="<results>/evaluation/reference/<dataset>/records.json",
-        settings="<results>/evaluation/reference/<dataset>/settings.json",
+        statistics="<results>/evaluation/reference/{variant}/reference.npz",
+        records="<results>/evaluation/reference/{variant}/records.json",
+        settings="<results>/evaluation/reference/{variant}/settings.json",
     log:
-        "<logs>/evaluation/reference/<dataset>.log",
+        "<logs>/evaluation/reference/{variant}.log",
     benchmark:
-        "<logs>/evaluation/reference/<dataset>.tsv"
+        "<logs>/evaluation/reference/{variant}.tsv"
     priority: 85
     conda:
         "../envs/slimgen.yaml"
@@ -65,16 +65,16 @@ rule evaluation_reference:
 rule evaluation_measure:
     input:
         model=measured_model,
-        reference="<results>/evaluation/reference/<dataset>/reference.npz",
-        classifier=classifier(),
+        reference=measured_reference,
+        classifier=measuring_classifier,
     output:
-        records="<results>/evaluation/{system}/{variant}/seed{seed}/records.json",
-        samples="<results>/evaluation/{system}/{variant}/seed{seed}/samples.png",
-        settings="<results>/evaluation/{system}/{variant}/seed{seed}/settings.json",
+        records="<results>/evaluation/{system}/{row}/seed{seed}/records.json",
+        samples="<results>/evaluation/{system}/{row}/seed{seed}/samples.png",
+        settings="<results>/evaluation/{system}/{row}/seed{seed}/settings.json",
     log:
-        "<logs>/evaluation/{system}/{variant}/seed{seed}.log",
+        "<logs>/evaluation/{system}/{row}/seed{seed}.log",
     benchmark:
-        "<logs>/evaluation/{system}/{variant}/seed{seed}.tsv"
+        "<logs>/evaluation/{system}/{row}/seed{seed}.tsv"
     priority: 10
     conda:
         "../envs/slimgen.yaml"
@@ -90,3 +90,38 @@ rule evaluation_measure:
         "python -m slimgen evaluation.measure --settings {params.config:q} --seed {wildcards.seed}"
         " --out {output:q} --model {input.model:q} --reference {input.reference:q}"
         " --classifier {input.classifier:q} > {log:q} 2>&1"
+
+
+rule evaluation_translate:
+    input:
+        model=translated_model,
+        data=translated_data,
+        reference=measured_reference,
+        classifier=measuring_classifier,
+    output:
+        records="<results>/evaluation/{system}/{row}/seed{seed}/records.json",
+        samples="<results>/evaluation/{system}/{row}/seed{seed}/samples.png",
+        inputs="<results>/evaluation/{system}/{row}/seed{seed}/inputs.png",
+        targets="<results>/evaluation/{system}/{row}/seed{seed}/targets.png",
+        settings="<results>/evaluation/{system}/{row}/seed{seed}/settings.json",
+    log:
+        "<logs>/evaluation/{system}/{row}/seed{seed}.log",
+    benchmark:
+        "<logs>/evaluation/{system}/{row}/seed{seed}.tsv"
+    wildcard_constraints:
+        system="gan_compression",
+    priority: 10
+    conda:
+        "../envs/slimgen.yaml"
+    threads: 1
+    resources:
+        mem_mb=16000,
+        runtime=480,
+        gpu=1,
+    params:
+        config=settings_of("evaluation.translate"),
+        code=code_of("evaluation.translate"),
+    shell:
+        "python -m slimgen evaluation.translate --settings {params.config:q} --seed {wildcards.seed}"
+        " --out {output:q} --model {input.model:q} --data {input.data:q}"
+        " --reference {input.reference:q} --classifier {input.classifier:q} > {log:q} 2>&1"

@@ -92,6 +92,56 @@ rule render_act:
         f" --results {RESULTS} --out {RESULTS} > {{log:q}} 2>&1"
 
 
+rule render_autogan:
+    input:
+        results=page_inputs("autogan"),
+        published="workflow/slimgen/render/published_numbers.csv",
+    output:
+        tables=tables_of("autogan"),
+        figures=figures_of("autogan"),
+    log:
+        "<logs>/render/autogan.log",
+    benchmark:
+        "<logs>/render/autogan.tsv"
+    conda:
+        "../envs/slimgen.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        config=page_settings_of("autogan"),
+        code=code_of("render.autogan"),
+    shell:
+        f"python -m slimgen render.autogan --settings {{params.config:q}}"
+        f" --results {RESULTS} --out {RESULTS} > {{log:q}} 2>&1"
+
+
+rule render_gan_compression:
+    input:
+        results=page_inputs("gan_compression"),
+        published="workflow/slimgen/render/published_numbers.csv",
+    output:
+        tables=tables_of("gan_compression"),
+        figures=figures_of("gan_compression"),
+    log:
+        "<logs>/render/gan_compression.log",
+    benchmark:
+        "<logs>/render/gan_compression.tsv"
+    conda:
+        "../envs/slimgen.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        config=page_settings_of("gan_compression"),
+        code=code_of("render.gan_compression"),
+    shell:
+        f"python -m slimgen render.gan_compression --settings {{params.config:q}}"
+        f" --results {RESULTS} --out {RESULTS} > {{log:q}} 2>&1"
+
+
 rule render_summary:
     input:
         results=page_inputs("summary"),

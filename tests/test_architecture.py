@@ -183,17 +183,10 @@ def test_a_stage_has_one_name_in_four_places(stage: str) -> None:
         assert f'"<results>/{section}/{name}/' in rules
 
 
-# Systems whose library stands and whose stages are not in the DAG yet; a section in the config
-# ends the exception, so this list cannot outlive its reason.
-NOT_IN_THE_DAG_YET = ("autogan",)
-
-
 def test_every_module_of_a_system_is_used_by_a_stage() -> None:
     used = {name for stage in STAGES for name in import_closure(stage_module(stage))}
     systems = {module(p) for p in FILES if "systems" in p.parts and p.name != "__init__.py"}
-    waiting = {name for name in systems if name.split(".")[2] in NOT_IN_THE_DAG_YET}
-    assert systems - waiting <= used
-    assert not set(NOT_IN_THE_DAG_YET) & set(Config.model_fields)
+    assert systems <= used
 
 
 @pytest.mark.parametrize("path", FILES, ids=module)

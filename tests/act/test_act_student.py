@@ -13,8 +13,9 @@ from slimgen.config.act import StudentSettings
 from slimgen.data.dataset import load_split
 from slimgen.diffusion.denoiser import ConsistencyProcess
 from slimgen.diffusion.losses import pseudo_huber
-from slimgen.diffusion.saved import WEIGHTS, load_model
+from slimgen.diffusion.saved import load_model
 from slimgen.networks.searched_unet import searchable_convs
+from slimgen.networks.stored import WEIGHTS
 from slimgen.networks.time_discriminator import make_discriminator
 from slimgen.systems.act import student as stage
 from slimgen.systems.act.adversary import Adversary

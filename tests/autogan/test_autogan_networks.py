@@ -10,7 +10,6 @@ from slimgen.config.autogan_code import token_sizes
 from slimgen.evaluation.complexity import count_macs, count_params
 from slimgen.networks.autogan_arch import Arch
 from slimgen.networks.autogan_generator import (
-    WEIGHTS,
     AutoGanGenerator,
     SharedGenerator,
     extract,
@@ -18,6 +17,7 @@ from slimgen.networks.autogan_generator import (
     save_generator,
 )
 from slimgen.networks.sngan_discriminator import SnganDiscriminator
+from slimgen.networks.stored import WEIGHTS
 from slimgen.systems.autogan.space import PUBLISHED
 
 A = PUBLISHED["A"]
@@ -186,5 +186,5 @@ def test_bad_files_are_named(tmp_path):
     with pytest.raises(ValueError, match="the weights cannot be read"):
         load_generator(tmp_path)
     (tmp_path / "config.json").write_text('{"_class_name": "UNet2DModel"}')
-    with pytest.raises(ValueError, match="not the config of an AutoGAN generator"):
+    with pytest.raises(ValueError, match="'UNet2DModel' is not allowed; it can be AutoGan"):
         load_generator(tmp_path)

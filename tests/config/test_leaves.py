@@ -37,15 +37,32 @@ TOGETHER: dict[str, dict[str, Any]] = {
     "dbnas.search.method": {"variants": {"S1": {"method": "random", "like": "S2"}}},
     "dbnas.search.like": {"variants": {"random": {"like": "S1"}}},
     "act.student.equal_macs_with": {"variants": {"act-noaug": {"equal_macs_with": "act"}}},
+    "autogan.search.u_stage": {"u_stage": [1, 2, 3], "steps": 4},
+    "autogan.search.candidates": {"candidates": 4},
+    "autogan.search.cells": {"cells": 1},
+    "autogan.student.arch": {"variants": {"autogan": {"arch": "A"}}},
+    "autogan.transfer.arch": {"variants": {"autogan": {"arch": "A"}}},
     "act.student.sampling_weights": {"sampling_weights": "target", "target": "ema"},
 }
 # Leaves that have one value only.
-FIXED = {"denoising_student.pairs.sampling.eta"}
+FIXED = {
+    "denoising_student.pairs.sampling.eta",
+    "autogan.search.init_from",  # a search starts from random weights
+    "autogan.search.ema.decay",  # and averages none
+}
+
+
+# Pages say which data set a row is of.
+ALSO = {"autogan.transfer.dataset": {"render"}}
 
 
 @cache
 def smoke() -> dict[str, Any]:
     mapping = json.loads(json.dumps(yaml.safe_load(SMOKE.read_text())))  # no shared anchors
+    # A second classifier that rewards, a second data set to go to, common keys beside variants'.
+    mapping["classifier"]["train"]["variants"] = {
+        name: {"dataset": "digits", "images": "reward"} for name in ("reward", "other")
+    }
     # A second search space, and a row that takes its search from the stage's common keys.
     mapping["dbnas"]["supernet"]["variants"] = {"kernels": {}, "other": {}}
     mapping["dbnas"]["student"]["variants"]["plain"] = {}
@@ -103,7 +120,8 @@ def candidates(annotation: Any, value: Any) -> Iterator[Any]:
         elif kind is float:
             yield from ([value * 1.25, value / 2, 1.0, 0.25] if isinstance(value, float) else [0.5])
         elif kind is str:
-            yield from ("elsewhere", "dbnas/base", "other", "S1", "ddim-3", "0" * 64)
+            names = ("digits", "photo_patches", "random", "other", "S1")
+            yield from ("elsewhere", *names, "dbnas/base", "ddim-3", "0" * 64)
         elif typing.get_origin(kind) is tuple:
             yield from other_sequences(value) if value else ([1], [0.5], ["ddim-3"])
 
@@ -176,7 +194,7 @@ def test_a_leaf_wakes_its_stage_and_no_other(stage: str) -> None:
         after = strings(changed(stage, path, annotation))
         both = before.keys() & after.keys()
         woken = {name.split()[0] for name in both if before[name] != after[name]}
-        assert woken == {stage}, label
+        assert woken == {stage} | ALSO.get(label, set()), label
 
 
 def test_every_leaf_of_the_config_was_tried() -> None:

@@ -41,6 +41,10 @@ DEMO = Path("config/config.yaml")
             {"dbnas": {"supernet": {"variants": {"kernels_widths": {"widths": [1.0, 0.05]}}}}},
             r"dbnas\.supernet\.variants\.kernels_widths\.widths = \[1\.0, 0\.05\]: 0\.05 of 8",
         ),
+        (
+            {"data": {"prepare": {"variants": {"photo_patches": {"report": 4}}}}},
+            r"variants\.photo_patches\.report = 4: too few images.*at least 10",
+        ),
     ],
 )
 def test_what_a_later_stage_would_refuse_is_one_line(changes: dict[str, Any], line: str) -> None:

@@ -96,7 +96,7 @@ def test_the_manifest_does_not_say_where_the_mirror_was(tmp_path, monkeypatch):
     from slimgen.data import sources
 
     raw = sources.read_digits()
-    monkeypatch.setattr(sources, "read_public", lambda name, mirror, report: raw)
+    monkeypatch.setattr(sources, "read_public", lambda name, shrink, mirror, report: raw)
     source = DownloadSource(name="fashion_mnist", mirror="/some/where")
     out = run(tmp_path, DataPrepareSettings(source=source))
     assert "/some/where" not in (out / "manifest.json").read_text()

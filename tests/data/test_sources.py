@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from slimgen.config.shared import ArraySource, DownloadSource, FolderSource
+from slimgen.data.archive import read_members
 from slimgen.data.arrays import read_arrays
 from slimgen.data.errors import DataError
 from slimgen.data.folder import read_folder
@@ -24,7 +25,6 @@ from slimgen.data.public import (
     read_cifar10_jpeg,
     read_fashion_mnist,
     read_idx,
-    read_members,
 )
 from slimgen.data.sources import read_digits, read_source
 

@@ -13,7 +13,8 @@ from slimgen.config.base import Network, Sampling
 from slimgen.diffusion.denoiser import ConsistencyProcess, DiffusionProcess, OneStepProcess
 from slimgen.diffusion.noise import initial_noise
 from slimgen.diffusion.sampling import generate
-from slimgen.diffusion.saved import WEIGHTS, ModelError, SavedModel, load_model, save_model
+from slimgen.diffusion.saved import SavedModel, load_model, save_model
+from slimgen.networks.stored import WEIGHTS, ModelError
 
 SETTINGS = Network(
     block_out_channels=(8, 16),

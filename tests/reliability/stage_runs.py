@@ -30,6 +30,16 @@ UNET = {
     "dropout": 0.1,
 }
 EVERY_STEP = {"checkpoint_seconds": 0, "log_every": 5, "batch_size": 16}
+GAN = {
+    "checkpoint_seconds": 0,
+    "log_every": 5,
+    "batch_size": 8,
+    "generator_batch": 8,
+    "n_critic": 2,
+    "z_dim": 5,
+    "generator_width": 4,
+    "discriminator_width": 4,
+}
 FEW = {"num_images": 60, "batch_size": 30, "is_splits": 2, "kid_subset_size": 20, "kid_subsets": 2}
 TIMES = ("seconds", "images_per_second", "generation_seconds", "latency_ms")
 
@@ -120,6 +130,36 @@ STAGES = {
             "augment": {"tau": 1e-6, "ada_length": 2000},
         },
         {"data": "data"},
+    ),
+    "autogan_search": Stage(
+        "autogan.search",
+        {
+            **GAN,
+            "cells": 2,
+            "bottom_width": 2,
+            "steps": 4,
+            "u_stage": 2,
+            "gan_steps": 3,
+            "controller_steps": 2,
+            "controller_batch": 2,
+            "hidden": 6,
+            "reset": {"window": 4, "threshold": 1e9},
+            "candidates": 4,
+            "beams": 2,
+            "reward_images": 12,
+            "reward_batch": 12,
+            "is_splits": 1,
+            "calibration_batches": 1,
+        },
+        {"data": "data", "reward_classifier": "classifier"},
+    ),
+    "autogan_student": Stage(
+        "autogan.student",
+        {**GAN, "steps": 5, "selection_images": 12, "selection_batch": 12, "is_splits": 1},
+        {"data": "data", "reward_classifier": "classifier", "arch": "autogan_search/arch.json"},
+    ),
+    "autogan_transfer": Stage(
+        "autogan.transfer", {**GAN, "steps": 15}, {"data": "data", "model": "autogan_student"}
     ),
 }
 TRAINED = [key for key, stage in STAGES.items() if "checkpoint_seconds" in stage.settings]

@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from slimgen.config.rows import made_by
+
 FLOOR, GAUSS, REPORT_IS = 2.5, 96.5, 8.0
 BLOCKS = {
     "down_blocks.0": 2,
@@ -40,12 +42,17 @@ ROWS = {
     ],
     "denoising_student": ["teacher", "S2"],
     "act": ["act", "ct", "ct-macs", "act-noaug", "act-searched"],
+    "autogan": ["autogan", "random", "no-reset", "no-mlas", "transfer-autogan"],
 }
+DATASETS = {"autogan/transfer-autogan": "photos"}
+# What a search's best architectures are: one with all choices, one without any
+CODES = {"autogan": [[1, 0, 1, 1, 1, 2, 2, 1, 1], [0, 0, 0, 0, 0, 0, 0, 0, 0]]}
 SIX = ("ddim-10", "ddim-20", "ddim-50", "ddim-100", "dpm-10", "dpm-20")
 SETTINGS = {
     "teacher": ("ddim-1", "ddim-2", "ddim-5", *SIX),
     "denoising_student": ("one-step",),
     "act": ("consistency-1", "consistency-2"),
+    "autogan": ("gan",),
 }
 
 
@@ -57,7 +64,9 @@ def settings_of(system: str, row: str) -> tuple[str, ...]:
 
 def default_q(system: str, row: str, setting: str, seed: int) -> float:
     """A plausible q: fewer evaluations are worse, rows differ, seeds move it by some percent."""
-    base = {"teacher": 0.05, "dbnas": 0.06, "denoising_student": 0.09, "act": 0.3}[system]
+    base = {"teacher": 0.05, "dbnas": 0.06, "denoising_student": 0.09, "act": 0.3, "autogan": 0.1}[
+        system
+    ]
     rows = ROWS[system]
     base *= 1 + 0.12 * rows.index(row)
     tail = setting.rsplit("-", 1)[-1]
@@ -87,9 +96,14 @@ class Tree:
             "dataset": "digits",
             "seeds": list(self.seeds),
             "systems": self.rows,
+            "datasets": {row: name for row, name in DATASETS.items() if self.has(row)},
             "tables": {},
         }
         return json.dumps(values | changes)
+
+    def has(self, key: str) -> bool:
+        system, row = key.split("/")
+        return row in self.rows.get(system, ())
 
     def measured(self, system: str, row: str, seed: int = 0) -> Path:
         return self.root / "evaluation" / system / row / f"seed{seed}" / "records.json"
@@ -112,7 +126,8 @@ class Tree:
         self.change(path, metric, sampler, metric=new)
 
     def write(self) -> Tree:
-        self._write_reference()
+        for dataset in ("digits", *DATASETS.values()):
+            self._write_reference(dataset)
         for seed in self.seeds:
             for system, rows in self.rows.items():
                 for row in rows:
@@ -121,9 +136,11 @@ class Tree:
                 self._write_log("dbnas.supernet", space, seed, [f"loss/{name}" for name in BLOCKS])
             for search in KERNELS:
                 self._write_search(search, seed)
+            for number, search in enumerate(self.rows.get("autogan", ())[:4]):
+                self._write_autogan_search(search, number, seed)
         return self
 
-    def _write_reference(self) -> None:
+    def _write_reference(self, dataset: str) -> None:
         features = {"features": "classifier", "features_sha256": "f" * 64, "resize": "none"}
         records = [
             self.record("floor", FLOOR, sampler="train", num_images=999, **features),
@@ -134,7 +151,7 @@ class Tree:
             ),
         ]
         write_json(
-            self.root / "evaluation/reference/digits/records.json",
+            self.root / f"evaluation/reference/{dataset}/records.json",
             {"schema": 1, "records": records},
         )
 
@@ -168,7 +185,7 @@ class Tree:
         self._write_training(system, row, seed)
 
     def _write_training(self, system: str, row: str, seed: int) -> None:
-        stage = "teacher.train" if system == "teacher" else f"{system}.student"
+        stage, row = made_by(system, row)
         folder, settings = self.folder(stage, row, seed), {"steps": 1000}
         metrics = ["loss"]
         if system == "dbnas":
@@ -189,8 +206,42 @@ class Tree:
             write_json(
                 folder / "cost.json", {"steps": steps, "train_macs": 3.2e12, "macs_per_step": 3.2e9}
             )
+        if stage == "autogan.student":
+            settings |= {"search": row, "arch": None}
+            metrics += ["loss_g"]
+            candidates = [
+                {
+                    "code": code,
+                    "shared_inception_score": 3 + at + 0.1 * len(row),
+                    "inception_score": 4 + at + 0.2 * len(row),
+                    "frechet_distance": 9 - at,
+                    "params": 1000,
+                }
+                for at, code in enumerate(CODES["autogan"])
+            ]
+            write_json(folder / "selection.json", {"chosen": 1, "candidates": candidates})
         write_json(folder / "settings.json", {"stage": stage, "seed": seed, "settings": settings})
         self._write_log(stage, row, seed, metrics)
+
+    def _write_autogan_search(self, search: str, number: int, seed: int) -> None:
+        folder = self.folder("autogan.search", search, seed)
+        write_json(folder / "arch.json", {"rewards": 96, "resets": number})
+        lines = ["step,stage,iteration,kind,code,inception_score,kept"]
+        for at in range(12):
+            stage = int(at > 5)
+            code = "1 0 1 1" + " 0 0 0 0 1" * stage
+            kind = "beam" if at in (4, 5, 10, 11) else "controller"
+            lines.append(
+                f"{10 * at},{stage},1,{kind},{code},{2 + 0.1 * at + number},{int(at == 11)}"
+            )
+        (folder / "candidates.csv").write_text("\n".join(lines) + "\n")
+        stage_settings = {"method": "reinforce", "mlas": search != "no-mlas"}
+        write_json(
+            folder / "settings.json",
+            {"stage": "autogan.search", "seed": seed, "settings": stage_settings},
+        )
+        metrics = ["loss", "loss_g", "resets", *(["entropy"] if search != "random" else [])]
+        self._write_log("autogan.search", search, seed, metrics)
 
     def _write_log(self, stage: str, variant: str, seed: int, metrics: list[str]) -> None:
         path = self.folder(stage, variant, seed) / "log.jsonl"

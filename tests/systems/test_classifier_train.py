@@ -198,3 +198,72 @@ def test_no_augmentation_is_the_identity_and_a_whole_pixel_shift_moves_the_image
     assert (moved - x).abs().amax((1, 2, 3)).min() > 0.01
     assert moved.min() >= x.min() - 1e-6
     assert moved.max() <= x.max() + 1e-6
+
+
+@pytest.fixture
+def splits(tmp_path):
+    """Sixty 1x8x8 images in five classes: 40 train, 10 search, 10 validation; no report split."""
+    folder, rng = tmp_path / "splits", np.random.default_rng(0)
+    folder.mkdir()
+    for split, count in {"train": 40, "search": 10, "validation": 10}.items():
+        images = rng.integers(0, 256, (count, 1, 8, 8), dtype=np.uint8)
+        np.savez(folder / f"{split}.npz", images=images, labels=np.arange(count) % 5)
+    write_json(folder / "manifest.json", {"num_classes": 5})
+    return folder
+
+
+def blacken(file, indices):
+    """Make some images of a split black."""
+    with np.load(file) as arrays:
+        images, labels = arrays["images"].copy(), arrays["labels"]
+    images[indices] = 0
+    np.savez(file, images=images, labels=labels)
+
+
+def trained(data, folder, *, images, seed):
+    job = make_job(folder, seed)
+    run = settings(steps=5, images=images)  # 5 batches of 8: every image at least once
+    stage.train(run, job, data=data)
+    return digest(job.out / "model.safetensors")
+
+
+def test_half_is_every_second_image_of_each_class():
+    labels = torch.tensor([0, 0, 1, 0, 1, 2, 0, 1, 1, 0])
+    assert stage.half(labels).tolist() == [0, 2, 3, 5, 7, 9]
+    many = torch.randint(10, (999,), generator=make_rng(0, 0, "x"))
+    counts, kept = many.bincount(), many[stage.half(many)].bincount()
+    assert torch.equal(kept, (counts + 1) // 2)
+
+
+def test_what_rewards_sees_the_search_split_and_half_of_train_alone(splits, tmp_path):
+    """Images that it must not see are made black one part after another: no bit changes."""
+    first = trained(splits, tmp_path / "a", images="reward", seed=1)
+    seen = stage.half(load_split(splits, "train").labels).tolist()
+    unseen = sorted(set(range(40)) - set(seen))
+    assert len(seen) == len(unseen) == 20
+    blacken(splits / "train.npz", unseen)
+    blacken(splits / "validation.npz", list(range(10)))  # it watches, and changes no weight
+    assert not (splits / "report.npz").exists()
+    assert trained(splits, tmp_path / "b", images="reward", seed=1) == first
+    blacken(splits / "search.npz", [3])
+    second = trained(splits, tmp_path / "c", images="reward", seed=1)
+    assert second != first
+    blacken(splits / "train.npz", seen[:1])
+    assert trained(splits, tmp_path / "d", images="reward", seed=1) != second
+
+
+def test_what_reports_sees_all_of_train_and_no_search_split(splits, tmp_path):
+    first = trained(splits, tmp_path / "a", images="train", seed=0)
+    (splits / "search.npz").unlink()
+    assert trained(splits, tmp_path / "b", images="train", seed=0) == first
+    blacken(splits / "train.npz", [1])
+    assert trained(splits, tmp_path / "c", images="train", seed=0) != first
+
+
+def test_the_two_classifiers_differ_in_every_layer(splits, tmp_path):
+    found = []
+    for name, images, seed in (("report", "train", 0), ("reward", "reward", 1)):
+        trained(splits, tmp_path / name, images=images, seed=seed)
+        found.append(load_classifier(tmp_path / name / "out").state_dict())
+    for key, value in found[0].items():
+        assert not torch.equal(value, found[1][key]), key

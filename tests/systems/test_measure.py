@@ -16,7 +16,7 @@ from slimgen.data.dataset import to_uint8
 from slimgen.data.files import digest, read_json, write_json
 from slimgen.diffusion.denoiser import ConsistencyProcess, DiffusionProcess, OneStepProcess
 from slimgen.diffusion.sampling import generate
-from slimgen.diffusion.saved import WEIGHTS, load_model, load_network, save_model
+from slimgen.diffusion.saved import load_model, load_network, save_model
 from slimgen.diffusion.schedule import make_schedule
 from slimgen.evaluation.complexity import Macs
 from slimgen.evaluation.frechet import fit_gaussian, frechet_distance
@@ -29,6 +29,7 @@ from slimgen.networks.classifier import (
     load_classifier,
     save_classifier,
 )
+from slimgen.networks.stored import WEIGHTS
 from slimgen.networks.unet import make_unet
 from slimgen.systems.shared.evaluation.measure import measure
 from slimgen.systems.shared.evaluation.reference import reference
@@ -176,7 +177,7 @@ def test_sizes_are_those_of_the_network(world, measured, tmp_path, monkeypatch):
     network = load_network(world.teacher)
     params = sum(p.numel() for p in network.parameters())
     assert find(measured.records, "params").value == params
-    monkeypatch.setattr(measure_stage, "count_unet_macs", lambda *_: Macs(10, 3))
+    monkeypatch.setattr(measure_stage, "count_macs", lambda *_: Macs(10, 3))
     records = run(world, make_job(tmp_path), samplers=["ddim-2"])
     assert find(records, "macs").value == 13
     assert find(records, "macs_conv_linear").value == 10

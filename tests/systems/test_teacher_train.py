@@ -17,8 +17,9 @@ from slimgen.config.shared import TeacherTrainSettings
 from slimgen.data.dataset import load_split
 from slimgen.data.files import digest, read_json, write_json
 from slimgen.diffusion.denoiser import DiffusionProcess, OneStepProcess
-from slimgen.diffusion.saved import WEIGHTS, load_diffusion, save_model
+from slimgen.diffusion.saved import load_diffusion, save_model
 from slimgen.diffusion.schedule import make_schedule
+from slimgen.networks.stored import WEIGHTS
 from slimgen.training.job import Job, StageError, Stopped
 from slimgen.training.precision import Compute
 from slimgen.training.seeding import batch_indices, make_rng

@@ -55,7 +55,7 @@ def planned(output: str) -> set[str]:
             cards = dict(card.split("=") for card in match[1].split(", "))
             jobs.discard(rule)
             seed = cards.pop("seed", "0")
-            name = "/".join(cards[key] for key in ("system", "variant") if key in cards)
+            name = "/".join(cards[key] for key in ("system", "row", "variant") if key in cards)
             suffix = "" if seed == "0" else f" seed{seed}"
             jobs.add(f"{rule} {name}".strip() + suffix)
     return jobs - {"all"}

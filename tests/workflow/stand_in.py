@@ -26,6 +26,9 @@ PROMISED = {
     "denoising_student.pairs": ["shard-000.npz", "shard-001.npz", "held_out.npz"],
     "denoising_student.student": [*TEACHER, "interpolation.png"],
     "act.student": [*MODEL, "cost.json", "log.jsonl"],
+    "autogan.search": ["arch.json", "candidates.csv", "log.jsonl"],
+    "autogan.student": [*MODEL, "selection.json", "log.jsonl"],
+    "autogan.transfer": [*MODEL, "log.jsonl"],
 }
 
 

@@ -8,8 +8,8 @@ import resource
 import pytest
 from checkout import ROOT, SMOKE, Checkout, planned
 
-from slimgen.config.run import STAGES, read_config
-from slimgen.tracking.plan import planned_jobs
+from slimgen.config.run import STAGES, Config, read_config
+from slimgen.tracking.plan import pages, planned_jobs
 
 pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow")]
 
@@ -39,54 +39,77 @@ def test_dry_run_takes_less_than_five_seconds_of_cpu(dry_run: tuple[str, float])
 
 def jobs_of_plan(config: str) -> set[str]:
     """Return the jobs of a run of one seed as `planned` names them."""
+    run = read_config(ROOT / config)
     jobs = {
-        job.stage.replace(".", "_") + (f" {job.variant}" if is_wild(job.stage) else "")
-        for job in planned_jobs(read_config(ROOT / config))
+        job.stage.replace(".", "_")
+        + (f" {job.variant}" if job.stage != "teacher.train" else "")  # fixed by the run
+        + (f" seed{job.seed}" if job.seed else "")
+        for job in planned_jobs(run)
     }
-    return jobs | {"render_dbnas", "render_denoising_student", "render_act", "render_summary"}
+    return jobs | {f"render_{page}" for page in pages(run)}
 
 
 def test_jobs_are_those_of_the_plan(dry_run: tuple[str, float]) -> None:
     assert planned(dry_run[0]) == jobs_of_plan(SMOKE)
 
 
-def test_no_classifier_where_inception_gives_the_features(fresh: Checkout) -> None:
+def test_no_classifier_reports_where_inception_gives_the_features(fresh: Checkout) -> None:
     """The papers' CIFAR-10 run: all of its jobs, and what its evaluation reads."""
     output = fresh.snakemake("all", "-n", "--configfile", "config/cifar10.yaml").stdout
     assert planned(output) == jobs_of_plan("config/cifar10.yaml")
-    assert "classifier_train" not in planned(output)
-    assert not any("classifier" in path for _, inputs in blocks(output) for path in inputs)
-
-
-def is_wild(stage: str) -> bool:
-    """Tell whether the stage's variant is a wildcard: those of a data set are fixed by the run."""
-    return stage == "evaluation.measure" or stage.split(".")[0] not in (
-        "data",
-        "classifier",
-        "teacher",
-        "evaluation",
-    )
+    trained = {job for job in planned(output) if job.startswith("classifier_train")}
+    assert trained == {"classifier_train reward seed1"}
+    readers = {r for r, inputs in blocks(output) if any("/classifier/" in path for path in inputs)}
+    assert readers == {"autogan_search", "autogan_student"}
 
 
 def test_only_evaluation_reads_the_classifier_and_the_report_split(
     dry_run: tuple[str, float],
 ) -> None:
-    readers: dict[str, set[str]] = {"/classifier/": set(), "report.npz": set(), "search.npz": set()}
+    parts = ("/classifier/train/digits/", "/classifier/train/reward/", "report.npz", "search.npz")
+    readers: dict[str, set[str]] = {part: set() for part in parts}
     for rule, inputs in blocks(dry_run[0]):
         for part, rules in readers.items():
             if any(part in path for path in inputs):
                 rules.add(rule)
-    assert readers["/classifier/"] == {"evaluation_reference", "evaluation_measure"}
-    assert readers["report.npz"] == {"evaluation_reference"}
-    assert readers["search.npz"] == {"dbnas_search"}
+    reporting, rewarding, report, search = readers.values()
+    assert reporting == {"evaluation_reference", "evaluation_measure"}
+    assert rewarding == {"autogan_search", "autogan_student"}
+    assert report == {"evaluation_reference"}
+    assert search == {"dbnas_search", "classifier_train"}
+
+
+def test_each_classifier_reads_its_own_images(dry_run: tuple[str, float]) -> None:
+    found = {
+        re.search(r"prepare/(\w+)/", inputs[0])[1]  # type: ignore[index]
+        + ("+" if any("search.npz" in path for path in inputs) else "")
+        for rule, inputs in blocks(dry_run[0])
+        if rule == "classifier_train"
+    }
+    assert found == {"digits", "digits+", "photo_patches"}
+
+
+def test_a_transfer_reads_and_is_compared_with_the_second_data_set(
+    dry_run: tuple[str, float],
+) -> None:
+    (inputs,) = (inputs for rule, inputs in blocks(dry_run[0]) if rule == "autogan_transfer")
+    assert {path for path in inputs if path.endswith(".npz")} == {
+        "results/smoke/data/prepare/photo_patches/train.npz"
+    }
+    (measured,) = (
+        inputs
+        for rule, inputs in blocks(dry_run[0])
+        if rule == "evaluation_measure" and any("autogan/transfer" in path for path in inputs)
+    )
+    others = {path for path in measured if "autogan/transfer" not in path}
+    assert all("photo_patches" in path for path in others)
+    assert len(others) == 3  # reference, config and weights of the classifier
 
 
 def test_pages_read_no_model(dry_run: tuple[str, float]) -> None:
-    pages = [inputs for rule, inputs in blocks(dry_run[0]) if rule.startswith("render_")]
-    assert len(pages) == 4
-    assert all(
-        path.endswith((".json", ".jsonl", ".csv", ".png")) for page in pages for path in page
-    )
+    read = [inputs for rule, inputs in blocks(dry_run[0]) if rule.startswith("render_")]
+    assert len(read) == len(pages(read_config(ROOT / SMOKE)))
+    assert all(path.endswith((".json", ".jsonl", ".csv", ".png")) for page in read for path in page)
 
 
 def rule_texts() -> dict[str, str]:
@@ -108,9 +131,8 @@ def test_every_stage_has_a_rule_of_its_name() -> None:
 @pytest.mark.parametrize("name", sorted(set(rule_texts()) - {"tables", "figures"}))
 def test_rule_declares_what_every_rule_declares(name: str) -> None:
     text = rule_texts()[name]
-    stage = re.sub(
-        "^(data|classifier|teacher|evaluation|dbnas|denoising_student|act|render)_", r"\1.", name
-    )
+    sections = "|".join([*Config.model_fields, "render"])
+    stage = re.sub(f"^({sections})_", r"\1.", name)
     for directive in ("log:", "benchmark:", "conda:", "resources:", "shell:"):
         assert f"    {directive}" in text
     assert "    threads: 1\n" in text

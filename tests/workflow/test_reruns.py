@@ -95,6 +95,24 @@ def test_a_changed_variant_reruns_that_variant(finished: Checkout) -> None:
     }
 
 
+def test_an_edit_of_autogans_search_reruns_what_follows_and_no_other_system(
+    finished: Checkout,
+) -> None:
+    search = finished.path / "workflow" / "slimgen" / "systems" / "autogan" / "search.py"
+    text = search.read_text()
+    with edited(search, text, text + "\nEDITED = 1\n"):
+        jobs = finished.plan()
+    names = ("autogan", "random", "no-reset", "no-mlas")
+    assert jobs == {
+        *(f"autogan_search {name}" for name in names),
+        *(f"autogan_student {name}" for name in names),
+        "autogan_transfer autogan",
+        *(f"evaluation_measure autogan/{name}" for name in (*names, "transfer-autogan")),
+        "render_autogan",
+        "render_summary",
+    }
+
+
 def test_a_new_key_with_a_default_reruns_nothing(finished: Checkout) -> None:
     settings = finished.path / "workflow" / "slimgen" / "config" / "act.py"
     with edited(settings, "    s0: int =", "    brand_new: int = 3\n    s0: int ="):
@@ -105,7 +123,7 @@ def test_one_more_seed_runs_that_seed(finished: Checkout) -> None:
     jobs = finished.plan("--configfile", SMOKE, "--config", "seeds=2")
     assert {job for job in jobs if not job.endswith("seed1")} == {
         "teacher_train seed1",
-        *(f"render_{page}" for page in ("dbnas", "denoising_student", "act", "summary")),
+        *(f"render_{page}" for page in ("dbnas", "denoising_student", "act", "autogan", "summary")),
     } - {"teacher_train seed1"}
     assert {"teacher_train seed1", "dbnas_search S2 seed1", "act_student ct seed1"} <= jobs
     assert "classifier_train" not in stages(jobs)  # one ruler for every seed

@@ -139,6 +139,7 @@ class SearchSettings(Presets):
     candidates: int = Field(10, ge=1, description="M, drawn when a stage ends.")
     beams: int = Field(5, ge=1, description="K, kept of them.")
     distinct: bool = Field(True, description="The kept ones differ from each other.")
+    reward: str = Field("reward", description="Variant of classifier.train whose IS rewards.")
     reward_images: int = Field(5000, ge=2, description="Images of an Inception score.")
     reward_batch: int = Field(100, ge=1)
     is_splits: int = Field(10, ge=1)
@@ -239,6 +240,7 @@ class StudentSettings(DerivedSettings):
     """
 
     search: str = Field("autogan", description="Variant of autogan.search; not read with `arch`.")
+    reward: str = Field("reward", description="Variant of classifier.train that selects.")
     top_k: int = Field(5, ge=1, description="Architectures that are trained; 1 with `arch`.")
     selection_images: int = Field(5000, ge=2, description="Images of each that are compared.")
     selection_batch: int = Field(100, ge=1)
@@ -273,3 +275,11 @@ class Transfer(TransferSettings, PresetVariants):
     """autogan.transfer; one variant per found architecture."""
 
     variants: dict[str, dict[str, Any]] = {"autogan": {"student": "autogan"}}
+
+
+class AutoGan(Settings):
+    """The generator of a GAN, found by a controller."""
+
+    search: Search = Search()
+    student: Student = Student()
+    transfer: Transfer = Transfer(variants={})

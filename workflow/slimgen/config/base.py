@@ -114,13 +114,18 @@ class Variants(Settings):
 
 
 def deep_merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """Return `base` with `changes` laid over it, group by group (lists are replaced whole)."""
+    """Return `base` with `changes` laid over it, group by group.
+
+    Lists are replaced whole, and so is a group by one of another `kind`.
+    """
     merged = dict(base)
     for key, value in changes.items():
         old = merged.get(key)
-        merged[key] = (
-            deep_merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
-        )
+        if isinstance(old, dict) and isinstance(value, dict):
+            same = value.get("kind", old.get("kind")) == old.get("kind")
+            merged[key] = deep_merge(old, value) if same else value
+        else:
+            merged[key] = value
     return merged
 
 

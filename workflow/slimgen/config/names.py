@@ -7,12 +7,13 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from slimgen.config.errors import WrongNameError
+from slimgen.config.gan_compression import rewarded
+from slimgen.config.rows import PREFIXES, SYSTEMS, datasets, model_rows, translation_dataset
 
 if TYPE_CHECKING:
     from slimgen.config.run import Config, Dbnas
 
 VARIANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
-SYSTEMS = ("dbnas", "denoising_student", "act")
 
 
 def check_names(config: Config) -> None:
@@ -26,24 +27,34 @@ def check_names(config: Config) -> None:
         _check_denoising_student(config)
     if config.act is not None:
         _check_act(config)
+    if config.autogan is not None:
+        _check_autogan(config)
+    if config.gan_compression is not None:
+        _check_gan_compression(config)
     rows = model_rows(config)
+    translated = [f"gan_compression/{row}" for row in rows.get("gan_compression", [])]
     everything = [f"{system}/{row}" for system, names in rows.items() for row in names]
     for name in config.evaluation.measure.variants:
-        _known(f"evaluation.measure.variants.{name}", name, everything)
+        generated = [row for row in everything if row not in translated]
+        _known(f"evaluation.measure.variants.{name}", name, generated)
+    for name in config.evaluation.translate.variants:
+        _known(f"evaluation.translate.variants.{name}", name, translated)
+    trained = config.classifier.train
+    for name in trained.variants:
+        settings: Any = trained.variant(name)
+        path = f"classifier.train.variants.{name}.dataset"
+        _known(path, settings.dataset or name, config.data.prepare.variants)
+    for dataset in datasets(config):
+        reference = config.evaluation.reference
+        chosen = reference.variants.get(dataset, {}).get("classifier", reference.classifier)
+        if chosen is not None:
+            known = {*config.classifier.train.variants, *datasets(config)}
+            path = f"evaluation.reference.variants.{dataset}.classifier"
+            _known(path, chosen, sorted(known))
     for system in SYSTEMS:
         for row in getattr(config.tables, system) or ():
-            teacher = [] if system == "act" else ["teacher"]  # ACT has no teacher
+            teacher = ["teacher"] if system in ("dbnas", "denoising_student") else []
             _known(f"tables.{system}", row, [*teacher, *rows.get(system, [])])
-
-
-def model_rows(config: Config) -> dict[str, list[str]]:
-    """Return system -> variants of every model that is evaluated, in the order of the tables."""
-    rows = {"teacher": [config.dataset]}
-    for system in SYSTEMS:
-        section = getattr(config, system)
-        if section is not None:
-            rows[system] = list(section.student.variants)
-    return rows
 
 
 def _stages_with_variants(config: Config) -> Iterable[tuple[str, Any]]:
@@ -110,6 +121,68 @@ def _check_act(config: Config) -> None:
             rows: dict[str, Any] = {o: config.act.student.variant(o) for o in variants if o != name}
             plain = [other for other, row in rows.items() if row.equal_macs_with is None]
             _known(f"{path}.equal_macs_with", settings.equal_macs_with, plain)
+
+
+def _check_autogan(config: Config) -> None:
+    assert config.autogan is not None
+    section, rewards = config.autogan, config.classifier.train.variants
+    for name in section.search.variants:
+        search: Any = section.search.variant(name)
+        _known(f"autogan.search.variants.{name}.reward", search.reward, rewards)
+    for name in section.student.variants:
+        student: Any = section.student.variant(name)
+        path = f"autogan.student.variants.{name}"
+        _check_prefix("autogan", path, name)
+        _known(f"{path}.reward", student.reward, rewards)
+        if student.arch is None:
+            _known(f"{path}.search", student.search, section.search.variants)
+    for name in section.transfer.variants:
+        transfer: Any = section.transfer.variant(name)
+        path = f"autogan.transfer.variants.{name}"
+        _known(f"{path}.dataset", transfer.dataset, config.data.prepare.variants)
+        if transfer.arch is None:
+            _known(f"{path}.student", transfer.student, section.student.variants)
+
+
+def _check_gan_compression(config: Config) -> None:
+    assert config.gan_compression is not None
+    section = config.gan_compression
+    for stage in ("teacher", "mobile_teacher"):
+        for name in getattr(section, stage).variants:
+            path = f"gan_compression.{stage}.variants.{name}.dataset"
+            dataset = getattr(section, stage).variant(name).dataset
+            _known(path, dataset, config.data.prepare.variants)
+    for stage in ("pretrain", "supernet", "student"):
+        for name in getattr(section, stage).variants:
+            path = f"gan_compression.{stage}.variants.{name}"
+            origin, variant = getattr(section, stage).variant(name).origin
+            known = [f"{origin}/{other}" for other in getattr(section, origin).variants]
+            _known(f"{path}.teacher", f"{origin}/{variant}", known)
+    for name in section.search.variants:
+        found: Any = section.search.variant(name)
+        path = f"gan_compression.search.variants.{name}"
+        _known(f"{path}.supernet", found.supernet, section.supernet.variants)
+        if rewarded(found):
+            _known(f"{path}.reward", found.reward, config.classifier.train.variants)
+    for name in section.student.variants:
+        student: Any = section.student.variant(name)
+        path = f"gan_compression.student.variants.{name}"
+        _check_prefix("gan_compression", path, name)
+        if student.search is None:
+            continue
+        _known(f"{path}.search", student.search, section.search.variants)
+        data = translation_dataset(config, "search", student.search)
+        if data != translation_dataset(config, "student", name):
+            raise WrongNameError(f"{path}.search = {student.search!r}: of another data set")
+    for name in section.export.variants:
+        path = f"gan_compression.export.variants.{name}"
+        _known(path, name, section.student.variants)
+
+
+def _check_prefix(system: str, path: str, name: str) -> None:
+    for prefix, stage in PREFIXES[system].items():
+        if name.startswith(prefix):
+            raise WrongNameError(f"{path}: {prefix}... are the rows of {system}.{stage}")
 
 
 def _known(path: str, value: str, allowed: Iterable[str]) -> None:

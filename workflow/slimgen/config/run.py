@@ -13,12 +13,21 @@ from typing import Any
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from slimgen.config import act, dbnas, denoising_student
+from slimgen.config import act, autogan, dbnas, denoising_student, gan_compression
+from slimgen.config.autogan import AutoGan
 from slimgen.config.base import Settings, StageSettings
 from slimgen.config.errors import ConfigError, WrongNameError, explain
+from slimgen.config.gan_compression import GanCompression
 from slimgen.config.names import check_names
 from slimgen.config.samplers import check_samplers
-from slimgen.config.shared import ClassifierTrain, DataPrepare, Measure, Reference, TeacherTrain
+from slimgen.config.shared import (
+    ClassifierTrain,
+    DataPrepare,
+    Measure,
+    Reference,
+    TeacherTrain,
+    Translate,
+)
 
 
 class Data(Settings):
@@ -55,6 +64,7 @@ class Evaluation(Settings):
 
     reference: Reference = Reference()
     measure: Measure = Measure()
+    translate: Translate = Translate()
 
 
 class Dbnas(Settings):
@@ -84,6 +94,8 @@ class Tables(Settings):
     dbnas: tuple[str, ...] | None = None
     denoising_student: tuple[str, ...] | None = None
     act: tuple[str, ...] | None = None
+    autogan: tuple[str, ...] | None = None
+    gan_compression: tuple[str, ...] | None = None
 
 
 class Track(Settings):
@@ -114,6 +126,8 @@ class Config(Settings):
     dbnas: Dbnas | None = None
     denoising_student: DenoisingStudent | None = None
     act: Act | None = None
+    autogan: AutoGan | None = None
+    gan_compression: GanCompression | None = None
     tables: Tables = Tables()
     track: Track = Track()
     cpu_seconds: dict[str, float] = Field(
@@ -156,6 +170,15 @@ class Config(Settings):
                 variants = group[stage].setdefault("variants", {})
                 if isinstance(variants, dict):
                     variants.setdefault(values["dataset"], {})
+        trained = values["classifier"]["train"] if isinstance(values["classifier"], dict) else None
+        searched = any(values.get(system) is not None for system in ("autogan", "gan_compression"))
+        if searched and isinstance(trained, dict):
+            variants = trained.get("variants")
+            if isinstance(variants, dict):  # the classifier that rewards
+                given = variants.get("reward") or {}
+                if isinstance(given, dict):
+                    rewards = {"dataset": values["dataset"], "images": "reward"}
+                    variants["reward"] = rewards | given
         return values
 
     @model_validator(mode="after")
@@ -176,13 +199,33 @@ STAGES: dict[str, type[StageSettings]] = {
     "teacher.train": TeacherTrain.settings_type(),
     "evaluation.reference": Reference.settings_type(),
     "evaluation.measure": Measure.settings_type(),
+    "evaluation.translate": Translate.settings_type(),
     "dbnas.supernet": dbnas.Supernet.settings_type(),
     "dbnas.search": dbnas.Search.settings_type(),
     "dbnas.student": dbnas.Student.settings_type(),
     "denoising_student.pairs": denoising_student.Pairs.settings_type(),
     "denoising_student.student": denoising_student.Student.settings_type(),
     "act.student": act.Student.settings_type(),
+    "autogan.search": autogan.Search.settings_type(),
+    "autogan.student": autogan.Student.settings_type(),
+    "autogan.transfer": autogan.Transfer.settings_type(),
+    "gan_compression.teacher": gan_compression.Teacher.settings_type(),
+    "gan_compression.mobile_teacher": gan_compression.MobileTeacher.settings_type(),
+    "gan_compression.pretrain": gan_compression.Pretrain.settings_type(),
+    "gan_compression.supernet": gan_compression.Supernet.settings_type(),
+    "gan_compression.search": gan_compression.Search.settings_type(),
+    "gan_compression.student": gan_compression.Student.settings_type(),
+    "gan_compression.export": gan_compression.Export.settings_type(),
 }
+
+
+# Their variants need not stand in the file: they follow from the rows and data sets of the run.
+IMPLIED = (
+    "classifier.train",
+    "evaluation.reference",
+    "evaluation.measure",
+    "evaluation.translate",
+)
 
 
 def stage_group(config: Config, stage: str) -> Any:
@@ -195,13 +238,13 @@ def stage_group(config: Config, stage: str) -> Any:
 def stage_settings(config: Config, stage: str, variant: str) -> StageSettings:
     """Return the complete settings of one variant of a stage.
 
-    A variant of evaluation.measure that the file does not name has the common settings.
+    A variant that follows from others and that the file does not name has the common settings.
     Raises KeyError where the variant does not exist.
     """
     group = stage_group(config, stage)
     if group is None:
         raise KeyError(stage)
-    if stage == "evaluation.measure" and variant not in group.variants:
+    if stage in IMPLIED and variant not in group.variants:
         return STAGES[stage].model_validate(group.model_dump(exclude={"variants"}, by_alias=True))
     return group.variant(variant)
 

@@ -32,7 +32,8 @@ def make_schema() -> dict[str, Any]:
         "default": seeds["default"],
         "description": seeds["description"],
     }
-    teacher = groups["Teacher"]["properties"]
+    reference = schema["properties"]["teacher"]["$ref"]  # another system has a Teacher too
+    teacher = groups[reference.rpartition("/")[2]]["properties"]
     teacher["from"] = groups["TeacherTrain"]["properties"]["from"]
     head = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -29,6 +29,19 @@ class DigitsSource(Settings):
     kind: Literal["digits"] = "digits"
 
 
+class PhotoPatchesSource(Settings):
+    """Grey patches of scikit-learn's two photographs, embedded in the package; the class is which.
+
+    They lie side by side and share no pixel, so no image of a split is part of another split.
+    """
+
+    kind: Literal["photo_patches"] = "photo_patches"
+    size: int = Field(8, ge=4, description="Patches of size x size pixels.")
+    shrink: int = Field(
+        2, ge=1, description="Before that the photographs become means over squares of this width."
+    )
+
+
 class FolderSource(Settings):
     """A folder of images; sub-folders, if there are any, are the classes."""
 
@@ -52,14 +65,20 @@ class DownloadSource(Settings):
     """A public data set, fetched once with a checksum, from a mirror first where one is set."""
 
     kind: Literal["download"] = "download"
-    name: Literal["cifar10", "fashion_mnist", "cifar10_jpeg"]
+    name: Literal["cifar10", "fashion_mnist", "cifar10_jpeg", "stl10"]
+    shrink: int = Field(
+        1,
+        ge=1,
+        description="Images become means over squares this wide: 2 makes STL-10's 96 pixels 48.",
+    )
     mirror: str | None = Field(
         None, description="Folder or base URL tried first (else the variable SLIMGEN_MIRROR)."
     )
 
 
 Source = Annotated[
-    DigitsSource | FolderSource | ArraySource | DownloadSource, Field(discriminator="kind")
+    DigitsSource | PhotoPatchesSource | FolderSource | ArraySource | DownloadSource,
+    Field(discriminator="kind"),
 ]
 
 
@@ -82,8 +101,14 @@ class DataPrepare(DataPrepareSettings, Variants):
 
 
 class ClassifierTrainSettings(Training):
-    """classifier.train: the feature network where Inception is not used."""
+    """classifier.train: the feature network where Inception is not used, or one that rewards."""
 
+    dataset: str | None = Field(None, description="Variant of data.prepare; else the own name.")
+    images: Literal["train", "reward"] = Field(
+        "train",
+        description="`reward`: the search split and half of train, for a classifier whose scores "
+        "a search may look at.",
+    )
     steps: int = Field(20_000, ge=1)
     batch_size: int = Field(128, ge=1)
     channels: tuple[int, ...] = (32, 64, 64)
@@ -125,6 +150,12 @@ class ReferenceSettings(StageSettings):
     """evaluation.reference: statistics of the report split, floor and Gaussian fit."""
 
     features: Literal["classifier", "inception"] = "classifier"
+    classifier: str | None = Field(
+        None, description="Variant of classifier.train; else the data set's own name."
+    )
+    pool: int = Field(
+        1, ge=1, description="Images are mean-pooled by this before the classifier sees them."
+    )
     inception_path: str | None = Field(
         None,
         description="inception-2015-12-05.pt; default: clean-fid's cache, then SLIMGEN_MIRROR.",
@@ -187,6 +218,24 @@ class MeasureSettings(StageSettings):
 
 class Measure(MeasureSettings, Variants):
     """evaluation.measure; a variant is `system/row`, for example `teacher/digits`."""
+
+
+class TranslateSettings(StageSettings):
+    """evaluation.translate: every number about one image-to-image generator and one seed."""
+
+    batch_size: int = Field(250, ge=1)
+    is_splits: int = Field(10, ge=1)
+    kid_subset_size: int = Field(1000, ge=2, description="At most as many as either side has.")
+    kid_subsets: int = Field(100, ge=1)
+    neighbours: int = Field(3, ge=1, description="k of precision and recall.")
+    latency_batch: int = Field(1, ge=1)
+    latency_repeats: int = Field(100, ge=2)
+    runtime: Runtime = Runtime(precision="fp32", compile=False)
+    grid: int = Field(8, ge=1, description="samples.png shows grid x grid images.")
+
+
+class Translate(TranslateSettings, Variants):
+    """evaluation.translate; a variant is `system/row`, as `gan_compression/teacher-pix2pix`."""
 
 
 def parse_sampler(name: str) -> tuple[str, int]:

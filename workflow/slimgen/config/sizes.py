@@ -10,7 +10,7 @@ from typing import Any
 
 from slimgen.config.dbnas import whole_groups
 from slimgen.config.errors import ConfigError
-from slimgen.config.names import model_rows
+from slimgen.config.rows import datasets, model_rows
 from slimgen.config.run import Config, stage_settings
 
 
@@ -27,16 +27,18 @@ def check_sizes(config: Config) -> None:
 
 
 def _report_lines(config: Config) -> list[str]:
-    data: Any = config.data.prepare.variant(config.dataset)
-    reference: Any = config.evaluation.reference.variant(config.dataset)
-    needed = max(reference.is_splits, reference.neighbours + 1)
-    if data.report >= needed:
-        return []
-    return [
-        f"data.prepare.variants.{config.dataset}.report = {data.report}: too few images; "
-        f"is_splits = {reference.is_splits} and neighbours = {reference.neighbours} of "
-        f"evaluation.reference need at least {needed}"
-    ]
+    lines = []
+    for dataset in datasets(config):
+        data: Any = config.data.prepare.variant(dataset)
+        reference: Any = stage_settings(config, "evaluation.reference", dataset)
+        needed = max(reference.is_splits, reference.neighbours + 1)
+        if data.report < needed:
+            lines.append(
+                f"data.prepare.variants.{dataset}.report = {data.report}: too few images; "
+                f"is_splits = {reference.is_splits} and neighbours = {reference.neighbours} of "
+                f"evaluation.reference need at least {needed}"
+            )
+    return lines
 
 
 def _measurement_lines(config: Config) -> list[str]:

@@ -1,28 +1,29 @@
-"""Public data sets: CIFAR-10 (Krizhevsky 2009), Fashion-MNIST (Xiao et al. 2017), CIFAR-10 as JPEG.
+"""Public data sets: CIFAR-10 (Krizhevsky 2009; also as JPEG), Fashion-MNIST (Xiao 2017), STL-10.
 
 Read straight out of their archives, without unpacking and without pickle: of CIFAR-10's official
-versions the binary one is taken. All three have an official test set.
+versions the binary one is taken. All have an official test set.
 """
 
 from __future__ import annotations
 
 import gzip
 import io
-import lzma
 import re
-import tarfile
 import zlib
-from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from PIL import Image
 
+from slimgen.data.archive import read_members
 from slimgen.data.download import RemoteFile, fetch
 from slimgen.data.errors import DataError
 from slimgen.data.files import digest
 from slimgen.data.progress import Report, silent
 from slimgen.data.raw import Raw, combined_sha256
+from slimgen.data.shrink import shrink_images
+from slimgen.data.stl10 import STL10, read_stl10
 
 CIFAR10_CLASSES = (
     "airplane",
@@ -104,28 +105,6 @@ def read_idx(path: Path) -> np.ndarray:
     return np.frombuffer(data, np.uint8, offset=start).reshape(shape)
 
 
-def read_members(path: Path) -> Iterator[tuple[str, bytes]]:
-    """Yield name and bytes of each file of a tar archive, in its order, without unpacking it.
-
-    Raises DataError for a damaged archive and for a member that has no place in a data set: a
-    link, a device, an absolute name or one with `..`.
-    """
-    try:
-        with tarfile.open(path) as archive:
-            for member in archive:
-                name = PurePosixPath(member.name)
-                if name.is_absolute() or ".." in name.parts:
-                    raise DataError(f"{path}: member {member.name!r} lies outside of the archive")
-                if member.isdir():
-                    continue
-                file = archive.extractfile(member) if member.isfile() else None
-                if file is None:
-                    raise DataError(f"{path}: member {member.name!r} is not a regular file")
-                yield member.name, file.read()
-    except (tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError) as error:
-        raise DataError(f"{path}: not a whole tar archive ({error})") from None
-
-
 def read_fashion_mnist(paths: dict[str, Path]) -> Raw:
     """Return 60,000 train and 10,000 test images, 1x28x28, from the four official files."""
     parts = [read_idx(paths[file.name]) for file in FASHION_MNIST]
@@ -191,21 +170,27 @@ def read_cifar10_jpeg(path: Path, report: Report = silent) -> Raw:
     )
 
 
-def read_public(name: str, *, mirror: str | None = None, report: Report = silent) -> Raw:
-    """Fetch and read a public data set by its name.
+def read_public(
+    name: str, *, shrink: int = 1, mirror: str | None = None, report: Report = silent
+) -> Raw:
+    """Fetch and read a public data set by its name; images become means over `shrink` pixels.
 
     Raises DataError where it cannot be fetched or is not what it should be.
     """
+    if name == "stl10":
+        path = fetch(STL10, folder="stl10", mirror=mirror, report=report)
+        return read_stl10(path, shrink=shrink, report=report)
     if name == "fashion_mnist":
-        return read_fashion_mnist(
-            {
-                file.name: fetch(file, folder="fashion_mnist", mirror=mirror, report=report)
-                for file in FASHION_MNIST
-            }
-        )
-    if name == "cifar10":
-        return read_cifar10(fetch(CIFAR10, folder="cifar10", mirror=mirror, report=report))
-    if name == "cifar10_jpeg":
+        files = {
+            file.name: fetch(file, folder="fashion_mnist", mirror=mirror, report=report)
+            for file in FASHION_MNIST
+        }
+        raw = read_fashion_mnist(files)
+    elif name == "cifar10":
+        raw = read_cifar10(fetch(CIFAR10, folder="cifar10", mirror=mirror, report=report))
+    elif name == "cifar10_jpeg":
         path = fetch(CIFAR10_JPEG, folder="cifar10", mirror=mirror, report=report)
-        return read_cifar10_jpeg(path, report)
-    raise DataError(f"data set {name!r}: it is one of cifar10, fashion_mnist, cifar10_jpeg")
+        raw = read_cifar10_jpeg(path, report)
+    else:
+        raise DataError(f"data set {name!r}: use cifar10, fashion_mnist, cifar10_jpeg or stl10")
+    return replace(raw, images=shrink_images(raw.images, shrink))

@@ -1,4 +1,4 @@
-"""Sources of images: scikit-learn's digits, arrays, folders, public data sets; all become `Raw`."""
+"""Sources of images: scikit-learn's, arrays, folders, public data sets; all become `Raw`."""
 
 from __future__ import annotations
 
@@ -7,9 +7,16 @@ from pathlib import Path
 
 import numpy as np
 
-from slimgen.config.shared import ArraySource, DigitsSource, FolderSource, Source
+from slimgen.config.shared import (
+    ArraySource,
+    DigitsSource,
+    FolderSource,
+    PhotoPatchesSource,
+    Source,
+)
 from slimgen.data.arrays import read_arrays
 from slimgen.data.folder import read_folder
+from slimgen.data.photo_patches import read_photo_patches
 from slimgen.data.progress import Report, silent
 from slimgen.data.public import read_public
 from slimgen.data.raw import Raw
@@ -35,9 +42,11 @@ def read_source(source: Source, report: Report = silent) -> Raw:
     """
     if isinstance(source, DigitsSource):
         return read_digits()
+    if isinstance(source, PhotoPatchesSource):
+        return read_photo_patches(size=source.size, shrink=source.shrink)
     if isinstance(source, ArraySource):
         return read_arrays(Path(source.path).expanduser(), source.layout)
     if isinstance(source, FolderSource):
         root = Path(source.path).expanduser()
         return read_folder(root, size=source.size, channels=source.channels, report=report)
-    return read_public(source.name, mirror=source.mirror, report=report)
+    return read_public(source.name, shrink=source.shrink, mirror=source.mirror, report=report)

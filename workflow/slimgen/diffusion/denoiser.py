@@ -2,7 +2,8 @@
 
 `x` (n, c, h, w) is x0 + sigma eps, `sigma` (n,), the result an estimate of x0. Three processes
 speak it: discrete-time diffusion (any prediction type), the one-step student, and consistency
-models with the preconditioning of Song et al. 2023.
+models with the preconditioning of Song et al. 2023. A GAN's generator denoises nothing; it is a
+process so that it is saved, sampled and measured like the others.
 """
 
 from __future__ import annotations
@@ -115,7 +116,14 @@ class ConsistencyProcess:
         return c_skip * x + c_out * output
 
 
-Process = DiffusionProcess | OneStepProcess | ConsistencyProcess
+@dataclass(frozen=True)
+class GanProcess:
+    """A GAN's generator: an image is network(z), z (n, z_dim) standard normal."""
+
+    kind: Literal["gan"] = "gan"
+
+
+Process = DiffusionProcess | OneStepProcess | ConsistencyProcess | GanProcess
 
 
 @dataclass(frozen=True)
@@ -134,6 +142,6 @@ class Denoiser:
 
 def process_record(process: Process) -> dict[str, Any]:
     """Return the JSON form of a process, written as process.json beside a model."""
-    if isinstance(process, ConsistencyProcess):
+    if isinstance(process, ConsistencyProcess | GanProcess):
         return dict(vars(process))
     return {"kind": process.kind, "prediction": process.prediction}

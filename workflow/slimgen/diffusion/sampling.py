@@ -1,8 +1,8 @@
 """Images from a saved model: the one place where a sampler's name becomes a sampler.
 
 Names: `ddim-N`, `ddpm-N`, `dpm-N` (singlestep), `dpmpp-N` (multistep) for diffusion models,
-`one-step` for Denoising Students, `consistency-N` for consistency models. N is the number of
-evaluations asked for; `nfe_of` tells what is evaluated (repeated quadratic timesteps are not).
+`one-step` for Denoising Students and GANs, `consistency-N` for consistency models. N is the number
+of evaluations asked for; `nfe_of` tells what is evaluated (not repeated quadratic timesteps).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from slimgen.diffusion.denoiser import (
     ConsistencyProcess,
     Denoise,
     DiffusionProcess,
+    GanProcess,
     OneStepProcess,
 )
 from slimgen.diffusion.dpm_solver import (
@@ -93,18 +94,21 @@ def images_from_noise(
     noise: Iterator[torch.Tensor],
     autocast: Autocast = contextlib.nullcontext,
 ) -> torch.Tensor:
-    """Return the images of standard normal `z` (n, c, h, w), float32 around [-1, 1].
+    """Return the images of standard normal `z`, float32 around [-1, 1].
 
-    `noise` yields what stochastic samplers add, (n, c, h, w) a draw, on z's device. Values are
-    clipped only where settings.clip_denoised asks for it.
+    `z` is (n, c, h, w), of a GAN (n, z_dim). `noise` yields what stochastic samplers add,
+    (n, c, h, w) a draw, on z's device. Values are clipped only where settings.clip_denoised asks
+    for it; those of a GAN lie in [-1, 1].
     Raises ValueError where the sampler does not fit the model or its schedule.
     """
     kind, nfe = parse_sampler(name)
     process, network = model.process, model.network
-    fitting = {"one_step": ("one-step",), "consistency": ("consistency",)}
+    fitting = {"one_step": ("one-step",), "gan": ("one-step",), "consistency": ("consistency",)}
     if kind not in fitting.get(process.kind, ("ddim", "ddpm", "dpm", "dpmpp")):
         raise ValueError(f"sampler {name!r} does not fit a model of kind {process.kind!r}")
     with torch.no_grad(), autocast():
+        if isinstance(process, GanProcess):
+            return network(z).float()
         if isinstance(process, OneStepProcess):
             images = process.generate(network, z)
             return images.clamp(-1, 1) if settings.clip_denoised else images
@@ -151,6 +155,6 @@ def generate(
     Raises:
         ValueError: the sampler does not fit the model or its schedule.
     """
-    z = initial_noise(seed, start, count, shape).to(device)
+    z = initial_noise(seed, start, count, model.noise_shape(shape)).to(device)
     noise = noise_stream(seed, start, count, shape, stream="steps", device=device)
     return images_from_noise(model, name, settings, z, noise=noise, autocast=autocast)

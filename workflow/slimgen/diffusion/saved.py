@@ -1,36 +1,44 @@
 """Saved models: a diffusers folder (config, safetensors, scheduler_config) and process.json.
 
-A folder without process.json is taken as a diffusers DDPM: any such folder can be a teacher.
+A folder without process.json is taken as a diffusers DDPM: any such folder can be a teacher. A
+GAN's generator has no schedule.
 """
 
 from __future__ import annotations
 
-import json
-import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers.models.modeling_utils import ModelMixin
-from diffusers.utils import logging as diffusers_logging
 
-from slimgen.data.files import atomic_path, read_json, write_json
+from slimgen.data.files import write_json
 from slimgen.diffusion.denoiser import (
     ConsistencyProcess,
     Denoiser,
     DiffusionProcess,
+    GanProcess,
     OneStepProcess,
     Process,
     process_record,
 )
 from slimgen.diffusion.prediction import DIFFUSERS_NAMES
 from slimgen.diffusion.schedule import Schedule
-from slimgen.networks.foreign import config_fault, index_fault, shards_fault
+from slimgen.networks.autogan_generator import load_generator
+from slimgen.networks.foreign import index_fault
+from slimgen.networks.stored import (
+    ModelError,
+    load_stored,
+    one_line,
+    read_object,
+    save_network,
+    stored_class,
+)
+from slimgen.networks.unet import image_shape
 
-WEIGHTS = "diffusion_pytorch_model.safetensors"
-
+UNETS = ("UNet2DModel", "SearchedUNet2DModel")
+GENERATORS = ("AutoGanGenerator",)
 SCHEDULERS = (
     "DDPMScheduler",
     "DDIMScheduler",
@@ -42,10 +50,6 @@ SCHEDULERS = (
 )
 
 
-class ModelError(ValueError):
-    """A model folder cannot be used; the message names the file and what is wrong."""
-
-
 @dataclass(frozen=True)
 class SavedModel:
     """A loaded network (eval mode) and how its output becomes an image."""
@@ -55,20 +59,39 @@ class SavedModel:
 
     def denoiser(self) -> Denoiser:
         """Return the denoiser of a diffusion or consistency model."""
-        assert not isinstance(self.process, OneStepProcess)
+        assert isinstance(self.process, DiffusionProcess | ConsistencyProcess)
         return Denoiser(self.network, self.process)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Return (channels, height, width) of its images.
+
+        Raises ValueError where a U-Net's config does not say so.
+        """
+        network: Any = self.network
+        return network.shape if isinstance(self.process, GanProcess) else image_shape(network)
+
+    def noise_shape(self, shape: tuple[int, int, int]) -> tuple[int, ...]:
+        """Return the shape of the standard normal noise that images of (c, h, w) are made from."""
+        network: Any = self.network
+        return (network.z_dim,) if isinstance(self.process, GanProcess) else shape
+
+    def inputs(
+        self, batch: int, shape: tuple[int, int, int], device: torch.device
+    ) -> tuple[torch.Tensor, ...]:
+        """Return what one evaluation of the network takes for a batch of images (c, h, w)."""
+        rng = torch.Generator().manual_seed(0)
+        z = torch.randn(batch, *self.noise_shape(shape), generator=rng).to(device)
+        if isinstance(self.process, GanProcess):
+            return (z,)
+        return z, torch.ones(batch, device=device)
 
 
 def save_model(folder: Path, network: Any, process: Process) -> None:
     """Write network and process; each file appears whole or not at all."""
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as scratch:
-        network.save_pretrained(scratch, safe_serialization=True)
-        for name in (WEIGHTS, "config.json"):
-            with atomic_path(folder / name) as temporary:
-                # A copy: diffusers may leave weights that only their owner can read
-                shutil.copyfile(Path(scratch) / name, temporary)
+    save_network(folder, network)
     write_json(folder / "process.json", process_record(process))
-    if not isinstance(process, ConsistencyProcess):
+    if isinstance(process, DiffusionProcess | OneStepProcess):
         write_json(folder / "scheduler_config.json", scheduler_config(process))
 
 
@@ -95,10 +118,16 @@ def load_model(folder: Path, device: torch.device | str = "cpu") -> SavedModel:
     Raises ModelError for a missing or damaged file and for a class that is not allowed.
     """
     index = folder / "model_index.json"
-    if index.exists() and (fault := index_fault(_read_config(index))):
+    if index.exists() and (fault := index_fault(read_object(index))):
         raise ModelError(f"{index}: {fault}")
-    network = load_network(folder / "unet" if (folder / "unet").is_dir() else folder, device)
-    return SavedModel(network, load_process(folder))
+    place = folder / "unet" if (folder / "unet").is_dir() else folder
+    name = stored_class(place, UNETS + GENERATORS)
+    process = load_process(folder)
+    if isinstance(process, GanProcess) != (name in GENERATORS):
+        raise ModelError(f"{folder}: class {name!r} does not fit a process of kind {process.kind}")
+    if isinstance(process, GanProcess):
+        return SavedModel(load_generator(place, device), process)
+    return SavedModel(load_network(place, device), process)
 
 
 def load_diffusion(
@@ -115,65 +144,37 @@ def load_diffusion(
 
 
 def load_network(folder: Path, device: torch.device | str = "cpu") -> ModelMixin:
-    """Read a network from its config.json and safetensors; nothing is unpickled or downloaded."""
-    config = _read_config(folder / "config.json")
-    name = config.get("_class_name")
+    """Read a U-Net from its config.json and safetensors; nothing is unpickled or downloaded.
+
+    Raises ModelError for a missing or damaged file and for a class that is not allowed.
+    """
     cls: Any
-    if name == "UNet2DModel":
+    if stored_class(folder, UNETS) == "UNet2DModel":
         from diffusers.models.unets.unet_2d import UNet2DModel as cls  # noqa: N813
-    elif name == "SearchedUNet2DModel":
-        from slimgen.networks.searched_unet import SearchedUNet2DModel as cls  # noqa: N813
     else:
-        raise ModelError(
-            f"{folder / 'config.json'}: class {name!r} is not allowed; "
-            "it can be UNet2DModel or SearchedUNet2DModel"
-        )
-    if fault := config_fault(config, cls):
-        raise ModelError(f"{folder / 'config.json'}: {fault}")
-    if fault := shards_fault(folder, WEIGHTS):
-        raise ModelError(fault)
-    if not (folder / WEIGHTS).is_file():
-        pointer = folder / f"{WEIGHTS}.dvc"
-        mend = (
-            f"`dvc pull {pointer}` brings it"
-            if pointer.is_file()
-            else "weights are read from safetensors only"
-        )
-        raise ModelError(f"{folder / WEIGHTS} does not exist ({mend})")
-    diffusers_logging.set_verbosity_error()  # what it warns of is an error of ours
-    try:
-        network, found = cls.from_pretrained(
-            folder,
-            use_safetensors=True,
-            local_files_only=True,
-            low_cpu_mem_usage=False,
-            output_loading_info=True,
-        )
-    except Exception as error:  # diffusers raises many kinds here
-        raise ModelError(f"{folder}: the weights cannot be read ({_one_line(error)})") from None
-    for kind, where in (("missing", "missing in the file"), ("unexpected", "not of the network")):
-        names = sorted(found[f"{kind}_keys"])
-        if names:
-            raise ModelError(f"{folder / WEIGHTS}: tensors {len(names)} {where}, {names[0]} first")
-    return network.to(device).eval()
+        from slimgen.networks.searched_unet import SearchedUNet2DModel as cls  # noqa: N813
+    network: ModelMixin = load_stored(folder, cls, device)
+    return network
 
 
 def load_process(folder: Path) -> Process:
     """Read how a model's output becomes an image."""
-    record = _read_config(folder / "process.json") if (folder / "process.json").exists() else {}
+    record = read_object(folder / "process.json") if (folder / "process.json").exists() else {}
     kind = record.pop("kind", "diffusion")
     if kind == "consistency":
         try:
             return ConsistencyProcess(**record)
         except TypeError as error:
-            raise ModelError(f"{folder / 'process.json'}: {_one_line(error)}") from None
+            raise ModelError(f"{folder / 'process.json'}: {one_line(error)}") from None
+    if kind == "gan":
+        return GanProcess()
     if kind not in ("diffusion", "one_step"):
         raise ModelError(
             f"{folder / 'process.json'}: kind {kind!r} is not known; "
-            "it can be diffusion, one_step or consistency"
+            "it can be diffusion, one_step, consistency or gan"
         )
     nested = folder / "scheduler" / "scheduler_config.json"
-    config = _read_config(nested if nested.exists() else folder / "scheduler_config.json")
+    config = read_object(nested if nested.exists() else folder / "scheduler_config.json")
     if config.get("_class_name", SCHEDULERS[0]) not in SCHEDULERS:
         raise ModelError(
             f"{folder}: scheduler {config['_class_name']!r} is not one of a variance-preserving "
@@ -197,7 +198,7 @@ def _schedule(config: dict[str, Any], folder: Path) -> Schedule:
         try:
             betas = torch.tensor(config["trained_betas"], dtype=torch.float64)
         except (TypeError, ValueError) as error:
-            raise ModelError(f"{folder}: trained_betas: {_one_line(error)}") from None
+            raise ModelError(f"{folder}: trained_betas: {one_line(error)}") from None
         if betas.dim() != 1 or len(betas) < 2 or not ((betas > 0) & (betas < 1)).all():
             raise ModelError(f"{folder}: trained_betas are not at least two numbers in (0, 1)")
         return Schedule((1 - betas).cumprod(0))
@@ -207,21 +208,5 @@ def _schedule(config: dict[str, Any], folder: Path) -> Schedule:
     try:
         scheduler = DDPMScheduler(**{key: config[key] for key in keys if key in config})
     except NotImplementedError as error:
-        raise ModelError(f"{folder}: scheduler_config.json: {_one_line(error)}") from None
+        raise ModelError(f"{folder}: scheduler_config.json: {one_line(error)}") from None
     return Schedule((1 - scheduler.betas.double()).cumprod(0))
-
-
-def _read_config(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise ModelError(f"{path} does not exist")
-    try:
-        value = read_json(path)
-    except (ValueError, json.JSONDecodeError) as error:
-        raise ModelError(str(error)) from None
-    if not isinstance(value, dict):
-        raise ModelError(f"{path}: not a JSON object")
-    return value
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300] or type(error).__name__

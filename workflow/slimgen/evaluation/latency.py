@@ -33,21 +33,18 @@ def synchronize(device: torch.device) -> None:
 @torch.no_grad()
 def measure_latency(
     network: nn.Module,
-    shape: tuple[int, int, int],
+    inputs: tuple[torch.Tensor, ...],
     *,
-    batch: int,
     repeats: int,
     device: torch.device,
 ) -> Latency:
-    """Time network(x, t) on a batch of images (c, h, w), `repeats` times after a warm-up."""
-    x = torch.randn(batch, *shape, generator=torch.Generator().manual_seed(0)).to(device)
-    t = torch.ones(batch, device=device)
+    """Time network(*inputs) `repeats` times after a warm-up; the first input holds the batch."""
     times = []
     for _ in range(WARM_UP + repeats):
         synchronize(device)
         start = time.perf_counter()
-        network(x, t)
+        network(*inputs)
         synchronize(device)
         times.append(1000 * (time.perf_counter() - start))
     low, median, high = statistics.quantiles(times[WARM_UP:], n=4)
-    return Latency(median, high - low, batch, torch.get_num_threads())
+    return Latency(median, high - low, len(inputs[0]), torch.get_num_threads())

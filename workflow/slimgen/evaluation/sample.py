@@ -10,12 +10,16 @@ import torch
 from slimgen.config.base import Sampling
 from slimgen.data.dataset import to_uint8
 from slimgen.diffusion.sampling import generate
-from slimgen.diffusion.saved import ModelError, load_model
+from slimgen.diffusion.saved import load_model
 from slimgen.evaluation.grid import save_grid
-from slimgen.networks.unet import image_shape
 from slimgen.training.job import StageError
 
-DEFAULT_SAMPLERS = {"diffusion": "ddim-50", "one_step": "one-step", "consistency": "consistency-1"}
+DEFAULT_SAMPLERS = {
+    "diffusion": "ddim-50",
+    "one_step": "one-step",
+    "consistency": "consistency-1",
+    "gan": "one-step",
+}
 
 
 def sample(argv: list[str], device: str) -> None:
@@ -43,10 +47,10 @@ def sample(argv: list[str], device: str) -> None:
                 seed=known.seed,
                 start=0,
                 count=known.num,
-                shape=image_shape(model.network),
+                shape=model.image_shape,
                 device=device,
             )
-    except (ModelError, ValueError) as error:
+    except ValueError as error:
         raise StageError(f"sample: {error}") from None
     save_grid(known.out, to_uint8(images).cpu(), columns=max(1, round(known.num**0.5)))
     print(f"{known.num} images by {name} from {known.model}: {known.out}")

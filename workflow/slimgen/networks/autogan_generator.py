@@ -17,8 +17,6 @@ where no architecture uses them (in conv2, and the skips' in every cell): the pa
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,16 +24,15 @@ from typing import Any
 import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
-from diffusers.utils import logging as diffusers_logging
 from torch import nn
 from torch.nn import functional as F
 
 from slimgen.config.autogan import SkipSource
-from slimgen.data.files import atomic_path, read_json, write_json
+from slimgen.data.files import write_json
 from slimgen.networks.autogan_arch import CONVS, Arch, Cell, Norm, Up
 from slimgen.networks.gan_init import init_weights
+from slimgen.networks.stored import load_stored, save_network, stored_class
 
-WEIGHTS = "diffusion_pytorch_model.safetensors"  # diffusers' name
 PROCESS = {"kind": "gan"}  # process.json: an image is network(z)
 
 
@@ -236,38 +233,16 @@ def extract(shared: SharedGenerator, arch: Arch) -> AutoGanGenerator:
 
 def save_generator(folder: Path, network: AutoGanGenerator) -> None:
     """Write config.json, weights and process.json; each file appears whole or not at all."""
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as scratch:
-        network.save_pretrained(scratch, safe_serialization=True)
-        for name in (WEIGHTS, "config.json"):
-            with atomic_path(folder / name) as temporary:
-                shutil.copyfile(Path(scratch) / name, temporary)
+    save_network(folder, network)
     write_json(folder / "process.json", PROCESS)
 
 
 def load_generator(folder: Path, device: torch.device | str = "cpu") -> AutoGanGenerator:
     """Read a generator in eval mode; nothing is unpickled or downloaded.
 
-    Raises ValueError naming the file that is missing, damaged or of another kind.
+    Raises ModelError naming the file that is missing, damaged or of another kind.
     """
-    for name in ("config.json", WEIGHTS):
-        if not (folder / name).is_file():
-            raise ValueError(f"{folder / name} does not exist")
-    config = read_json(folder / "config.json")
-    if not isinstance(config, dict) or config.get("_class_name") != "AutoGanGenerator":
-        raise ValueError(f"{folder / 'config.json'}: not the config of an AutoGAN generator")
-    diffusers_logging.set_verbosity_error()  # what it warns of is an error of ours
-    try:
-        network, found = AutoGanGenerator.from_pretrained(
-            folder,
-            use_safetensors=True,
-            local_files_only=True,
-            low_cpu_mem_usage=False,
-            output_loading_info=True,
-        )
-    except Exception as error:  # diffusers raises many kinds here
-        reason = " ".join(str(error).split())[:300]
-        raise ValueError(f"{folder}: the weights cannot be read ({reason})") from None
-    wrong = sorted(found["missing_keys"] + found["unexpected_keys"])
-    if wrong:
-        raise ValueError(f"{folder / WEIGHTS}: tensors differ from the config's, {wrong[0]} first")
-    return network.to(device).eval()
+    stored_class(folder, ("AutoGanGenerator",))
+    network = load_stored(folder, AutoGanGenerator, device)
+    assert isinstance(network, AutoGanGenerator)
+    return network

@@ -145,6 +145,24 @@ def act_claims(results: Results) -> Iterator[Comparison]:
     yield compare("composition", statement, "act-searched", "act")
 
 
+def autogan_claims(results: Results) -> Iterator[Comparison]:
+    """Yield the claims of AutoGAN at equal numbers of rewards and GAN updates."""
+    rows = results.settings.systems.get("autogan", ())
+    for statement, a, b in (
+        ("search beats random search", "autogan", "random"),
+        ("dynamic reset helps", "autogan", "no-reset"),
+        ("searching cell after cell helps", "autogan", "no-mlas"),
+    ):
+        absent = [row for row in (a, b) if row not in rows]
+        if absent:
+            yield Comparison("AutoGAN", statement, missing=absent[0])
+            continue
+        first, second = (
+            Model("autogan", row, results.settings_of("autogan", row)[0]) for row in (a, b)
+        )
+        yield Comparison("AutoGAN", statement, first, second)
+
+
 def equal_macs_pair(results: Results, rows: tuple[str, ...]) -> tuple[str, str] | None:
     """Return the adversarial row and the plain one that were trained with equal MACs."""
     for row in rows:
@@ -199,6 +217,7 @@ def claims_table(results: Results) -> Table:
         ("dbnas", dbnas_claims),
         ("denoising_student", student_claims),
         ("act", act_claims),
+        ("autogan", autogan_claims),
     ):
         if results.settings.systems.get(system):
             found += claims(results)

@@ -11,8 +11,12 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from slimgen.render.claims import claims_table
+from slimgen.render.figure_autogan import architectures_figure as autogan_architectures_figure
+from slimgen.render.figure_autogan import correlation_figure
+from slimgen.render.figure_autogan import search_figure as autogan_search_figure
 from slimgen.render.figure_curves import (
     act_panels,
+    autogan_panels,
     curves_figure,
     dbnas_panels,
     denoising_student_panels,
@@ -32,6 +36,7 @@ from slimgen.render.settings import parse_render_settings
 from slimgen.render.style import save_figure, use_style
 from slimgen.render.table import Table, write_table
 from slimgen.render.table_act import act_table
+from slimgen.render.table_autogan import autogan_table
 from slimgen.render.table_dbnas import dbnas_table
 from slimgen.render.table_denoising_student import denoising_student_table
 from slimgen.render.table_summary import summary_table
@@ -41,6 +46,7 @@ MAKE_TABLE: Mapping[str, Callable[[Results], Table]] = {
     "dbnas": dbnas_table,
     "denoising_student": denoising_student_table,
     "act": act_table,
+    "autogan": autogan_table,
     "summary": summary_table,
     "claims": claims_table,
 }
@@ -60,6 +66,11 @@ MAKE_FIGURE: Mapping[str, Callable[[Results], Figure]] = {
     ),
     "act_samples": lambda results: samples_figure(sample_panels(results, ("act",))),
     "act_curves": lambda results: curves_figure(act_panels(results)),
+    "autogan_samples": lambda results: samples_figure(sample_panels(results, ("autogan",))),
+    "autogan_curves": lambda results: curves_figure(autogan_panels(results)),
+    "autogan_search": autogan_search_figure,
+    "autogan_correlation": correlation_figure,
+    "autogan_architectures": autogan_architectures_figure,
     "pareto": pareto_figure,
     "time": time_figure,
 }

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from slimgen.render.architecture import spaces
+from slimgen.render.autogan import searches, student_rows
 from slimgen.render.results import TEACHER, Results
 from slimgen.render.style import COLOURS, WIDTH, line_colours, use_log
 
@@ -126,6 +127,19 @@ def act_panels(results: Results) -> list[Panel]:
         panel("adversarial weight lambda", "lambda"),
         panel("R1 average", "r1_average", log=True),
         panel("augmentation p", "augment_p"),
+    ]
+    return [found for found in panels if found.lines]
+
+
+def autogan_panels(results: Results) -> list[Panel]:
+    """Return the curves of AutoGAN: losses of the searches' shared GANs and of the derived ones."""
+    found, rows = searches(results), student_rows(results)
+    panels = [
+        Panel("search: L_D", per_row(results, "autogan.search", found, "loss")),
+        Panel("search: L_G", per_row(results, "autogan.search", found, "loss_g")),
+        Panel("search: resets", per_row(results, "autogan.search", found, "resets")),
+        Panel("derived: L_D", per_row(results, "autogan.student", rows, "loss")),
+        Panel("derived: L_G", per_row(results, "autogan.student", rows, "loss_g")),
     ]
     return [found for found in panels if found.lines]
 

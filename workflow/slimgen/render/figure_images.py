@@ -37,7 +37,7 @@ def sample_panels(results: Results, systems: Sequence[str]) -> list[Panel]:
     for system in systems:
         dataset = (results.settings.dataset,)
         for row in dataset if system == TEACHER else results.settings.rows(system):
-            setting = results.shown(system, row)
+            setting = results.on(results.settings.dataset_of(system, row)).shown(system, row)
             name = TEACHER if system == TEACHER else row
             if system == "denoising_student":
                 name = f"student of {row}"

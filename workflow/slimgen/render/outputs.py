@@ -13,6 +13,8 @@ TABLES: dict[str, tuple[str, ...]] = {
     "dbnas": ("dbnas",),
     "denoising_student": ("denoising_student",),
     "act": ("act",),
+    "autogan": ("autogan",),
+    "gan_compression": ("gan_compression",),
     "summary": ("summary", "claims"),
 }
 
@@ -25,5 +27,18 @@ FIGURES: dict[str, tuple[str, ...]] = {
         "denoising_student_interpolation",
     ),
     "act": ("act_samples", "act_curves"),
+    "autogan": (
+        "autogan_samples",
+        "autogan_curves",
+        "autogan_search",
+        "autogan_correlation",
+        "autogan_architectures",
+    ),
+    "gan_compression": (
+        "gan_compression_samples",
+        "gan_compression_curves",
+        "gan_compression_search",
+        "gan_compression_widths",
+    ),
     "summary": ("pareto", "time"),
 }

@@ -32,6 +32,7 @@ from slimgen.render.table import Column, Table
 SYSTEM_COLUMN = Column("system")
 TOTAL_MACS = Column("MACs of a sample (M)", ",.2f")
 MAIN_DBNAS = ("S1-linear", "S2-linear", "widths")
+MAIN_AUTOGAN = ("autogan", "random")
 MAIN_ACT = ("act", "act-searched", "ct")
 MAIN_SAMPLERS = ("ddim-50", "ddim-10")
 
@@ -50,6 +51,8 @@ class Point:
         row = TEACHER if self.system == TEACHER else self.row
         if self.system == "denoising_student":
             row = f"student of {row}"
+        if self.system == "autogan":
+            return f"AutoGAN, {row}"
         if self.system in (TEACHER, "dbnas"):
             return f"{row}, {self.setting}"
         if self.setting in ("one-step", "consistency-1"):
@@ -61,8 +64,13 @@ def points(results: Results, *, every: bool = False) -> list[Point]:
     """Return the main models of the run at their main settings, or every model at every setting."""
     settings = results.settings
     rows = [(TEACHER, settings.dataset)]
-    for system, main in (("dbnas", MAIN_DBNAS), ("denoising_student", None), ("act", MAIN_ACT)):
-        names = settings.rows(system)
+    for system, main in (
+        ("dbnas", MAIN_DBNAS),
+        ("denoising_student", None),
+        ("act", MAIN_ACT),
+        ("autogan", MAIN_AUTOGAN),
+    ):
+        names = [r for r in settings.rows(system) if settings.has_own_data(system, r)]
         chosen = [row for row in names if every or main is None or row in main]
         rows += [(system, row) for row in chosen or names]
     found = []

@@ -9,11 +9,21 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from slimgen.config.names import SYSTEMS, model_rows
+from slimgen.config.gan_compression import rewarded
+from slimgen.config.rows import SYSTEMS, datasets, made_by, model_rows, row_dataset
 from slimgen.config.run import Config, stage_settings
 
-MORE_FILES = {"act": ("cost.json",), "denoising_student": ("interpolation.png",)}
+# What pages read beyond log, settings, records and samples
+TRAINED = {
+    "act.student": ("cost.json",),
+    "autogan.student": ("selection.json",),
+    "denoising_student.student": ("interpolation.png",),
+}
+MEASURED = {"gan_compression": ("inputs.png", "targets.png")}
+SEARCHED = ("arch.json", "candidates.csv", "settings.json")
+REWARD_SEED = 1
 SHARED = ("data", "classifier", "teacher", "evaluation")
 
 
@@ -28,7 +38,8 @@ class PlannedJob:
     @property
     def folder(self) -> Path:
         """Folder of outputs and of state."""
-        stage = "evaluation" if self.stage == "evaluation.measure" else self.stage.replace(".", "/")
+        measured = self.stage in ("evaluation.measure", "evaluation.translate")
+        stage = "evaluation" if measured else self.stage.replace(".", "/")
         folder = Path(stage, self.variant)
         return folder if self.seed is None else folder / f"seed{self.seed}"
 
@@ -51,25 +62,54 @@ def stage_module(stage: str) -> str:
     return f"{room}.{stage}"
 
 
-def reports_by_classifier(config: Config) -> bool:
-    """Return whether a classifier that the run trains gives the features, and not Inception."""
-    reference = stage_settings(config, "evaluation.reference", config.dataset)
-    return reference.features == "classifier"  # type: ignore[attr-defined]
+def reporting_classifier(config: Config, dataset: str) -> str | None:
+    """Return the variant of classifier.train that gives a data set's features; None: Inception."""
+    reference: Any = stage_settings(config, "evaluation.reference", dataset)
+    return (reference.classifier or dataset) if reference.features == "classifier" else None
+
+
+def classifiers(config: Config) -> dict[str, int]:
+    """Return every classifier that a run trains, and its seed: one ruler for all seeds.
+
+    Those that report have seed 0, those that reward a search another one.
+    """
+    reporting = [reporting_classifier(config, dataset) for dataset in datasets(config)]
+    found = {name: 0 for name in reporting if name is not None}
+    if config.autogan is not None:
+        for group in (config.autogan.search, config.autogan.student):
+            settings: list[Any] = [group.variant(name) for name in group.variants]
+            found |= {one.reward: REWARD_SEED for one in settings}
+    if config.gan_compression is not None:
+        looks = config.gan_compression.search
+        searches: list[Any] = [looks.variant(name) for name in looks.variants]
+        found |= {one.reward: REWARD_SEED for one in searches if rewarded(one)}
+    return found
+
+
+def classifier_dataset(config: Config, variant: str) -> str:
+    """Return the data set that a classifier is trained on."""
+    settings: Any = stage_settings(config, "classifier.train", variant)
+    return settings.dataset or variant
+
+
+def measurement(system: str) -> str:
+    """Return the stage that measures a system's models."""
+    return "evaluation." + ("translate" if system == "gan_compression" else "measure")
 
 
 def planned_jobs(config: Config) -> list[PlannedJob]:
     """Return every job of a run but its pages, in the order in which they can run."""
-    dataset = config.dataset
-    jobs = [PlannedJob("data.prepare", dataset)]
-    if reports_by_classifier(config):
-        jobs.append(PlannedJob("classifier.train", dataset, 0))
-    jobs.append(PlannedJob("evaluation.reference", dataset))
+    used, trained = datasets(config), classifiers(config)
+    prepared = dict.fromkeys([*used, *(classifier_dataset(config, name) for name in trained)])
+    jobs = [PlannedJob("data.prepare", name) for name in prepared]
+    jobs += [PlannedJob("classifier.train", name, seed) for name, seed in trained.items()]
+    jobs += [PlannedJob("evaluation.reference", name) for name in used]
     for seed in config.seeds:
-        stages = {"teacher.train": [dataset], **_variants(config)}
+        stages = {"teacher.train": [config.dataset], **_variants(config)}
         jobs += [PlannedJob(stage, name, seed) for stage, names in stages.items() for name in names]
     for seed in config.seeds:
         for system, rows in model_rows(config).items():
-            jobs += [PlannedJob("evaluation.measure", f"{system}/{row}", seed) for row in rows]
+            jobs += [PlannedJob(measurement(system), f"{system}/{row}", seed) for row in rows]
     return jobs
 
 
@@ -88,6 +128,16 @@ def _variants(config: Config) -> dict[str, list[str]]:
         stages["denoising_student.student"] = students
     if config.act is not None:
         stages["act.student"] = list(config.act.student.variants)
+    for section in ("autogan", "gan_compression"):
+        group = getattr(config, section)
+        for name in type(group).model_fields if group is not None else ():
+            stages[f"{section}.{name}"] = list(getattr(group, name).variants)
+    if config.gan_compression is not None:
+        compression = config.gan_compression
+        looked_into = {compression.search.variant(n).supernet for n in compression.search.variants}  # type: ignore[attr-defined]
+        stages["gan_compression.supernet"] = [
+            name for name in compression.supernet.variants if name in looked_into
+        ]
     return stages
 
 
@@ -101,6 +151,8 @@ def page_systems(config: Config, page: str) -> dict[str, list[str]]:
     rows = model_rows(config)
     if page == "summary":
         return rows
+    if page in ("autogan", "gan_compression"):  # none of theirs has the diffusion model as teacher
+        return {page: rows[page]}
     return {"teacher": rows["teacher"], page: rows[page]}
 
 
@@ -108,11 +160,17 @@ def page_settings(config: Config, page: str) -> str:
     """Return the settings of a page as the string that Snakemake tracks."""
     systems = page_systems(config, page)
     tables = config.tables.model_dump(mode="json")
+    others = {
+        f"{system}/{row}": row_dataset(config, system, row)
+        for system, rows in systems.items()
+        for row in rows
+    }
     settings = {
         "run": config.run,
         "dataset": config.dataset,
         "seeds": list(config.seeds),
         "systems": systems,
+        "datasets": {row: name for row, name in others.items() if name != config.dataset},
         "tables": {name: rows for name, rows in tables.items() if name in systems},
     }
     return json.dumps(settings, sort_keys=True)
@@ -121,7 +179,12 @@ def page_settings(config: Config, page: str) -> str:
 def page_files(config: Config, page: str) -> list[str]:
     """Return the text files and small images that a page reads, relative to `results/{run}`."""
     systems = page_systems(config, page)
-    files = [f"evaluation/reference/{config.dataset}/records.json"]
+    compared = {config.dataset} | {
+        row_dataset(config, system, row) for system, rows in systems.items() for row in rows
+    }
+    files = [
+        f"evaluation/reference/{name}/records.json" for name in datasets(config) if name in compared
+    ]
     for seed in config.seeds:
         for system, rows in systems.items():
             for row in rows:
@@ -129,19 +192,23 @@ def page_files(config: Config, page: str) -> list[str]:
         if "dbnas" in systems:
             for name in _variants(config)["dbnas.supernet"]:
                 files.append(f"{PlannedJob('dbnas.supernet', name, seed).folder}/log.jsonl")
-            for name in _variants(config)["dbnas.search"]:
-                folder = PlannedJob("dbnas.search", name, seed).folder
-                names = ("arch.json", "candidates.csv", "settings.json")
-                files += [f"{folder}/{file}" for file in names]
+        for system in systems:
+            for name in _variants(config).get(f"{system}.search", ()):
+                folder = PlannedJob(f"{system}.search", name, seed).folder
+                files += [f"{folder}/{file}" for file in SEARCHED]
+            for name in _variants(config).get(f"{system}.export", ()):
+                folder = PlannedJob(f"{system}.export", name, seed).folder
+                files.append(f"{folder}/export.json")
     return files
 
 
 def _row_files(system: str, row: str, seed: int) -> list[str]:
-    stage = "teacher.train" if system == "teacher" else f"{system}.student"
-    trained = PlannedJob(stage, row, seed).folder
-    measured = PlannedJob("evaluation.measure", f"{system}/{row}", seed).folder
+    stage, variant = made_by(system, row)
+    trained = PlannedJob(stage, variant, seed).folder
+    measured = PlannedJob(measurement(system), f"{system}/{row}", seed).folder
     return [
         *(f"{measured}/{file}" for file in ("records.json", "samples.png")),
         *(f"{trained}/{file}" for file in ("log.jsonl", "settings.json")),
-        *(f"{trained}/{file}" for file in MORE_FILES.get(system, ())),
+        *(f"{measured}/{file}" for file in MEASURED.get(system, ())),
+        *(f"{trained}/{file}" for file in TRAINED.get(stage, ())),
     ]

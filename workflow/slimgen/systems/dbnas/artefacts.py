@@ -13,9 +13,10 @@ from safetensors.torch import load_file, save_file
 from slimgen.data.dataset import Images
 from slimgen.data.files import atomic_path, read_json, write_json
 from slimgen.diffusion.denoiser import DiffusionProcess
-from slimgen.diffusion.saved import ModelError, load_diffusion
+from slimgen.diffusion.saved import load_diffusion
 from slimgen.networks.kernel_supernet import KernelSupernet
 from slimgen.networks.searched_unet import unet_config
+from slimgen.networks.stored import ModelError
 from slimgen.networks.unet import image_shape
 from slimgen.networks.unet_blocks import check_blocks
 from slimgen.search.space import Arch, SearchSpace

@@ -21,8 +21,9 @@ from slimgen.data.dataset import to_uint8
 from slimgen.diffusion.denoiser import OneStepProcess
 from slimgen.diffusion.interpolation import slerp
 from slimgen.diffusion.losses import pseudo_huber
-from slimgen.diffusion.saved import ModelError, load_diffusion, load_network, save_model
+from slimgen.diffusion.saved import load_diffusion, load_network, save_model
 from slimgen.evaluation.grid import save_grid
+from slimgen.networks.stored import ModelError
 from slimgen.networks.unet import copy_weights, image_shape
 from slimgen.systems.denoising_student.shards import PairFiles
 from slimgen.training.checkpoint import Stateful

@@ -1,7 +1,9 @@
 """Stage classifier.train: the feature network of data sets on which Inception is not used.
 
-Trained on the train split alone with light augmentation; the validation split watches, the report
-split is not opened. No search and no selection ever loads this network.
+The one that reports is trained on the train split with light augmentation; no search and no
+selection ever loads it. The one that rewards a search (`images: reward`) is trained on the search
+split and half of train, so that the two agree on no more than they must. The validation split
+watches; the report split is not opened.
 """
 
 from __future__ import annotations
@@ -59,6 +61,25 @@ def accuracy(network: Classifier, split: Images, device: str, batch_size: int = 
     return right / len(split)
 
 
+def half(labels: torch.Tensor) -> torch.Tensor:
+    """Return the indices of every second image of each class (the first, the third, ...)."""
+    members = [(labels == label).nonzero().squeeze(1) for label in labels.unique()]
+    return torch.cat([indices[::2] for indices in members]).sort().values
+
+
+def training_images(settings: ClassifierTrainSettings, data: Path) -> Images:
+    """Return the train split, or for `reward` the search split and half of train."""
+    train = load_split(data, "train")
+    if settings.images == "train":
+        return train
+    search, kept = load_split(data, "search"), half(train.labels)
+    return Images(
+        torch.cat([search.images, train.images[kept]]),
+        torch.cat([search.labels, train.labels[kept]]),
+        num_classes=train.num_classes,
+    )
+
+
 def make_classifier(settings: ClassifierTrainSettings, images: Images, seed: int) -> Classifier:
     """Return the network to start from: random weights, or those of `init_from`.
 
@@ -87,8 +108,11 @@ def make_classifier(settings: ClassifierTrainSettings, images: Images, seed: int
 
 
 def train(settings: ClassifierTrainSettings, job: Job, *, data: Path) -> None:
-    """Train on the train split of `data`; write config.json and model.safetensors (EMA weights)."""
-    images, validation = load_split(data, "train"), load_split(data, "validation")
+    """Train on the settings' images of `data`; write config.json and model.safetensors (average).
+
+    Raises StageError for bad input, Stopped on request.
+    """
+    images, validation = training_images(settings, data), load_split(data, "validation")
     compute = resolve(settings.runtime, job.device)
     network = make_classifier(settings, images, job.seed)
     compute.place(network)

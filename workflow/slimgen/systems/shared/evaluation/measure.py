@@ -19,10 +19,10 @@ import torch
 from slimgen.config.base import Sampling
 from slimgen.config.shared import MeasureSettings, parse_sampler
 from slimgen.data.files import atomic_path, digest
-from slimgen.diffusion.denoiser import ConsistencyProcess, DiffusionProcess, OneStepProcess, Process
+from slimgen.diffusion.denoiser import ConsistencyProcess, DiffusionProcess, Process
 from slimgen.diffusion.sampling import generate, nfe_of
-from slimgen.diffusion.saved import WEIGHTS, SavedModel, load_model
-from slimgen.evaluation.complexity import count_params, count_unet_macs
+from slimgen.diffusion.saved import SavedModel, load_model
+from slimgen.evaluation.complexity import count_macs, count_params
 from slimgen.evaluation.feature_network import FeatureNetwork, open_feature_network
 from slimgen.evaluation.fidelity import fidelity
 from slimgen.evaluation.generation import Generated, stream
@@ -38,7 +38,7 @@ from slimgen.evaluation.record import (
     write_records,
 )
 from slimgen.evaluation.reference import Reference, load_reference
-from slimgen.networks.unet import image_shape
+from slimgen.networks.stored import WEIGHTS
 from slimgen.training.job import Job, StageError
 from slimgen.training.precision import Compute, resolve
 
@@ -69,7 +69,7 @@ def open_network(
 
 def samplers_of(process: Process, settings: MeasureSettings) -> list[str]:
     """Return the names of the samplers that a model is measured with."""
-    if isinstance(process, OneStepProcess):
+    if process.kind in ("one_step", "gan"):
         return ["one-step"]
     if isinstance(process, ConsistencyProcess):
         return [f"consistency-{nfe}" for nfe in settings.consistency_steps]
@@ -101,7 +101,7 @@ def check_sizes(
     model: SavedModel, folder: Path, settings: MeasureSettings, shape: tuple[int, int, int]
 ) -> None:
     """Raise ValueError where model and data have other shapes, or images are too few to measure."""
-    if (made := image_shape(model.network)) != shape:
+    if (made := model.image_shape) != shape:
         raise ValueError(
             f"{folder}: its images are (channels, height, width) {made}, "
             f"those of the reference {shape}"
@@ -145,13 +145,13 @@ class Subject:
 def size_records(subject: Subject, settings: MeasureSettings) -> list[Record]:
     """Return params, MACs and latency of one network evaluation."""
     start = time.monotonic()
-    network, shape, compute = subject.model.network, subject.reference.shape, subject.compute
-    macs = count_unet_macs(network, shape)
+    network, compute = subject.model.network, subject.compute
+    inputs = partial(subject.model.inputs, shape=subject.reference.shape, device=compute.device)
+    macs = count_macs(network, *inputs(1))
     with compute.autocast():
         latency = measure_latency(
             subject.forward,
-            shape,
-            batch=settings.latency_batch,
+            inputs(settings.latency_batch),
             repeats=settings.latency_repeats,
             device=compute.device,
         )

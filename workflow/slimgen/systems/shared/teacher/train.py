@@ -21,7 +21,6 @@ from slimgen.data.files import write_text
 from slimgen.diffusion.denoiser import DiffusionProcess
 from slimgen.diffusion.losses import denoising_loss
 from slimgen.diffusion.saved import (
-    WEIGHTS,
     ModelError,
     load_diffusion,
     load_network,
@@ -29,6 +28,7 @@ from slimgen.diffusion.saved import (
 )
 from slimgen.diffusion.schedule import make_schedule
 from slimgen.diffusion.timesteps import sample_timesteps
+from slimgen.networks.stored import WEIGHTS
 from slimgen.networks.unet import copy_weights, image_shape, make_unet
 from slimgen.training.checkpoint import Stateful
 from slimgen.training.ema import Ema

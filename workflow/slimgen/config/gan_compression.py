@@ -1,0 +1,205 @@
+"""Settings of GAN Compression (Li et al. 2020): compact conditional generators.
+
+Pipelines: `fast` goes teacher -> supernet -> search -> student -> export; the original one puts
+mobile_teacher -> pretrain before the supernet. Which one a variant follows is what it names.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from slimgen.config.base import Settings, StageSettings, Variants
+from slimgen.config.translation import Generator, TaskVariants, TranslationSettings
+
+Origin = tuple[str, str]  # stage, variant
+
+
+def split_origin(value: str) -> Origin:
+    """Split `teacher/pix2pix` into stage and variant; raises ValueError for other forms."""
+    stage, slash, variant = value.partition("/")
+    if stage not in ("teacher", "mobile_teacher", "pretrain") or not slash or not variant:
+        raise ValueError(
+            f"{value!r}: a generator is named teacher/NAME, mobile_teacher/NAME or pretrain/NAME"
+        )
+    return stage, variant
+
+
+class TeacherSettings(TranslationSettings):
+    """gan_compression.teacher: pix2pix, CycleGAN (two generators) or GauGAN at full size."""
+
+    dataset: str = Field("pairs", description="Variant of data.prepare, with inputs and targets.")
+    generator: Generator = Generator()
+
+
+class Teacher(TeacherSettings, TaskVariants):
+    """gan_compression.teacher; one variant per task."""
+
+    variants: dict[str, dict[str, Any]] = {"pix2pix": {}}
+
+
+class MobileTeacherSettings(TeacherSettings):
+    """gan_compression.mobile_teacher: the same with separable convolutions in some parts."""
+
+    generator: Generator = Generator(separable=("blocks",), mobile=True)
+
+
+class MobileTeacher(MobileTeacherSettings, TaskVariants):
+    """gan_compression.mobile_teacher; one variant per task, or per decomposed part."""
+
+
+class DistilledSettings(TranslationSettings):
+    """A narrower generator that learns from a wider one."""
+
+    teacher: str = Field("teacher/pix2pix", description="Generator distilled: stage/variant.")
+    lambda_distill: float = Field(1.0, ge=0)
+    taps: tuple[str, ...] | None = Field(
+        None, description="Module paths distilled from; by default those of the paper."
+    )
+    discriminator_init: Literal["teacher", "fresh"] = "teacher"
+
+    @field_validator("teacher")
+    @classmethod
+    def _teacher_is_named(cls, value: str) -> str:
+        split_origin(value)
+        return value
+
+    @property
+    def origin(self) -> Origin:
+        """Return the teacher's stage and variant."""
+        return split_origin(self.teacher)
+
+
+class PretrainSettings(DistilledSettings):
+    """gan_compression.pretrain: a narrower mobile student, begun from the largest channels."""
+
+    teacher: str = "mobile_teacher/pix2pix"
+    ngf: int = Field(48, ge=1, description="Width of the student.")
+    begin: Literal["teacher", "random"] = Field(
+        "teacher", description="`teacher`: its channels with the largest L1 norms."
+    )
+
+
+class Pretrain(PretrainSettings, TaskVariants):
+    """gan_compression.pretrain; one variant per task."""
+
+
+class SupernetSettings(DistilledSettings):
+    """gan_compression.supernet: one network for every width vector, trained by distillation."""
+
+    begin: Literal["random", "teacher"] = Field(
+        "random", description="`teacher`: the weights of a pretrain or mobile teacher."
+    )
+    config_set: str | tuple[tuple[int, ...], ...] = Field(
+        "channels-64-pix2pix", description="Name of a set, or options per entry, wide ones first."
+    )
+    separable: bool = Field(True, description="Mobile layers, where the teacher has dense ones.")
+    sampling: Literal["uniform", "sandwich"] = "uniform"
+    discriminator_init: Literal["teacher", "fresh"] = "fresh"
+
+
+class Supernet(SupernetSettings, TaskVariants):
+    """gan_compression.supernet; one variant per task or pipeline."""
+
+    variants: dict[str, dict[str, Any]] = {"pix2pix": {}}
+
+
+class SearchSettings(StageSettings):
+    """gan_compression.search: the best width vector within a budget, scored on the search split."""
+
+    supernet: str = Field("pix2pix", description="Variant of gan_compression.supernet.")
+    method: Literal["evolution", "exhaustive", "random"] = "evolution"
+    criterion: Literal["fid", "accuracy", "psnr"] = "fid"
+    features: Literal["classifier", "inception"] = Field(
+        "classifier", description="fid: `classifier` is the one that rewards, never the reporting."
+    )
+    reward: str = Field("reward", description="Variant of classifier.train that scores.")
+    inception_path: str | None = None
+    pool: int = Field(1, ge=1, description="Images are mean-pooled before the classifier.")
+    budget: float | None = Field(None, gt=0, description="MACs (true count) that may not be passed")
+    budget_ratio: float | None = Field(None, gt=1, description="or: the teacher's over this.")
+    latency_budget: float | None = Field(None, gt=0, description="Milliseconds on this device.")
+    num_images: int = Field(2048, ge=2, description="Of the search split; at most what it has.")
+    calibration_images: int = Field(256, ge=1, description="For norms with running statistics.")
+    population: int = Field(100, ge=2)
+    parent_ratio: float = Field(0.25, gt=0, le=1)
+    mutation_ratio: float = Field(0.5, ge=0, le=1)
+    mutate_probability: float = Field(0.2, ge=0, le=1)
+    generations: int = Field(500, ge=0)
+    weighting: Literal["uniform", "arithmetic", "geometric"] = "uniform"
+    weighting_ratio: float = Field(2.0, gt=1)
+    batch_size: int = Field(64, ge=1)
+
+    @property
+    def origin(self) -> Origin:
+        """Return the supernet's stage and variant."""
+        return "supernet", self.supernet
+
+    @model_validator(mode="after")
+    def _one_budget(self) -> Self:
+        if self.budget is not None and self.budget_ratio is not None:
+            raise ValueError("budget and budget_ratio: give one of them")
+        return self
+
+
+def rewarded(settings: SearchSettings) -> bool:
+    """Return whether a search scores with a classifier that the run trains."""
+    return settings.criterion != "psnr" and settings.features == "classifier"
+
+
+class Search(SearchSettings, Variants):
+    """gan_compression.search; one variant per task or method."""
+
+    variants: dict[str, dict[str, Any]] = {"pix2pix": {}}
+
+
+class StudentSettings(DistilledSettings):
+    """gan_compression.student: the found subnet, fine-tuned; or a baseline of the same size."""
+
+    search: str | None = Field("pix2pix", description="Variant of gan_compression.search.")
+    widths: str | None = Field(
+        None, description="Given instead: 16_16_32_..., or the name of a published vector."
+    )
+    arch: Literal["searched", "uniform"] = Field(
+        "searched", description="`uniform`: one width everywhere, the widest within its MACs."
+    )
+    begin: Literal["supernet", "random"] = Field(
+        "supernet", description="`supernet`: the weights that it has for the subnet."
+    )
+    distill: bool = Field(True, description="Off: trained as the teacher was, alone.")
+    pseudo_pairs: bool = Field(
+        True, description="unpaired: the teacher's outputs are the targets; off: cycles."
+    )
+
+
+class Student(StudentSettings, TaskVariants):
+    """gan_compression.student; one variant per row of the table."""
+
+    variants: dict[str, dict[str, Any]] = {"pix2pix": {}}
+
+
+class ExportSettings(StageSettings):
+    """gan_compression.export: a student as ONNX, checked against torch."""
+
+    opset: int = Field(17, ge=13)
+    num_images: int = Field(8, ge=1, description="Inputs on which both are compared.")
+    tolerance: float = Field(1e-3, gt=0, description="Largest difference of a pixel in [-1, 1].")
+
+
+class Export(ExportSettings, Variants):
+    """gan_compression.export; a variant is a row of gan_compression.student."""
+
+    variants: dict[str, dict[str, Any]] = {"pix2pix": {}}
+
+
+class GanCompression(Settings):
+    """Compact conditional generators."""
+
+    teacher: Teacher = Teacher()
+    mobile_teacher: MobileTeacher = MobileTeacher()
+    pretrain: Pretrain = Pretrain()
+    supernet: Supernet = Supernet()
+    search: Search = Search()
+    student: Student = Student()
+    export: Export = Export()
