@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from slimgen.config.rows import made_by
 from slimgen.data.files import read_json
 from slimgen.evaluation.record import (
     REPORT,
@@ -29,6 +30,11 @@ from slimgen.render.settings import RenderSettings
 from slimgen.training.job import StageError
 
 TEACHER = "teacher"
+CANDIDATE_COLUMNS = {
+    "dbnas": {"block", "arch", "relative_loss", "macs", "chosen", "base"},
+    "autogan": {"step", "stage", "kind", "code", "inception_score", "kept"},
+    "gan_compression": {"widths", "macs", "score"},
+}
 BY_FEATURES = ("fid", "inception_score", "kid", "precision", "recall")
 
 
@@ -86,6 +92,21 @@ class Results:
     settings: RenderSettings
     seen: dict[Path, list[Record]] = field(default_factory=dict, repr=False, compare=False)
 
+    def on(self, dataset: str) -> Results:
+        """Return the results of the rows that are compared with one data set.
+
+        Floor, Gaussian fit, features and protocol are those of that data set, so that numbers of
+        different data sets cannot share a table by accident.
+        """
+        settings = self.settings
+        systems = {
+            system: tuple(row for row in rows if settings.dataset_of(system, row) == dataset)
+            for system, rows in settings.systems.items()
+        }
+        others = {f"{s}/{row}": dataset for s, rows in systems.items() for row in rows}
+        changes = {"dataset": dataset, "systems": systems, "datasets": others}
+        return Results(self.root, settings.model_copy(update=changes), self.seen)
+
     def folder(self, stage: str, variant: str, seed: int) -> Path:
         """Return the output folder of a stage such as "dbnas.search"."""
         system, name = stage.split(".")
@@ -102,8 +123,7 @@ class Results:
         if path in self.seen:
             return self.seen[path]
         records = self.seen[path] = read_measured(path)
-        stage = "teacher.train" if system == TEACHER else f"{system}.student"
-        check_pointer(self.folder(stage, row, seed), records, path)
+        check_pointer(self.folder(*made_by(system, row), seed), records, path)
         return records
 
     def number(
@@ -166,18 +186,18 @@ class Results:
             raise StageError(f"{path}: no settings in it")
         return settings
 
-    def arch(self, variant: str, seed: int) -> dict[str, Any]:
+    def arch(self, variant: str, seed: int, system: str = "dbnas") -> dict[str, Any]:
         """Return the arch.json of a search."""
-        return read_object(self.folder("dbnas.search", variant, seed) / "arch.json")
+        return read_object(self.folder(f"{system}.search", variant, seed) / "arch.json")
 
-    def candidates(self, variant: str, seed: int) -> list[dict[str, str]]:
+    def candidates(self, variant: str, seed: int, system: str = "dbnas") -> list[dict[str, str]]:
         """Return the rows of a search's candidates.csv."""
-        path = self.folder("dbnas.search", variant, seed) / "candidates.csv"
+        path = self.folder(f"{system}.search", variant, seed) / "candidates.csv"
         if not path.is_file():
             raise StageError(f"{path} does not exist")
         with path.open(newline="") as file:
             rows = list(csv.DictReader(file))
-        needed = {"block", "arch", "relative_loss", "macs", "chosen", "base"}
+        needed = CANDIDATE_COLUMNS[system]
         if not rows or not needed <= set(rows[0]):
             raise StageError(f"{path}: needs rows with the columns {', '.join(sorted(needed))}")
         return rows

@@ -26,6 +26,10 @@ class RenderSettings(Settings):
     datasets: dict[str, str] = Field(default_factory=dict)
     tables: dict[str, tuple[str, ...] | None] = Field(default_factory=dict)
 
+    def dataset_of(self, system: str, row: str) -> str:
+        """Return the data set that a row is compared with."""
+        return self.datasets.get(f"{system}/{row}", self.dataset)
+
     def rows(self, system: str) -> tuple[str, ...]:
         """Return the rows of a system in the order of its table, without the teacher's own row."""
         every = self.systems.get(system, ())
