@@ -69,11 +69,13 @@ def sample_input(shape: Shape, size: tuple[int, int]) -> torch.Tensor:
     return torch.randn(1, channels, *size, generator=torch.Generator().manual_seed(0))
 
 
-def make_supernet(generator: Generator, *, size: tuple[int, int]) -> ElasticNetwork:
+def make_supernet(
+    generator: Generator, *, size: tuple[int, int], taps: Sequence[str] = ()
+) -> ElasticNetwork:
     """Return a generator, changed in place, as the supernet of the paper's eight widths.
 
-    `size` is (height, width) of an input on which it is traced; small is enough. The weights must
-    be on the CPU.
+    `size` is (height, width) of an input on which it is traced; small is enough. `taps` are modules
+    distilled from; those of the paper if not given. The weights must be on the CPU.
     """
     shape = generator.shape
     if isinstance(shape, ResnetShape):
@@ -81,7 +83,7 @@ def make_supernet(generator: Generator, *, size: tuple[int, int]) -> ElasticNetw
     else:
         entries, full = spade_generator.elastic_entries(), spade_generator.full_widths(shape)
     inputs = (sample_input(shape, size),)
-    return make_elastic(generator, inputs, entries, full=full, taps=tap_paths(shape))
+    return make_elastic(generator, inputs, entries, full=full, taps=taps or tap_paths(shape))
 
 
 def extract_generator(supernet: ElasticNetwork, widths: Sequence[int]) -> Generator:
