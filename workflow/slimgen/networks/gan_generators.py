@@ -1,27 +1,18 @@
-"""The generators of GAN Compression by their shape: make, supernet, subnet, initialise, save, load.
-
-A saved generator is config.json and model.safetensors, with nothing elastic in it.
-"""
+"""The generators of GAN Compression by their shape: make, supernet, subnet, initialise."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
-from pathlib import Path
 from typing import Literal
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import nn
 
-from slimgen.data.files import atomic_path, read_json, write_json
 from slimgen.networks import resnet_generator, spade_generator
 from slimgen.networks.elastic_surgery import ElasticNetwork, extract, make_elastic
 from slimgen.networks.resnet_generator import ResnetGenerator, ResnetShape
 from slimgen.networks.spade_generator import SpadeGenerator, SpadeShape
 
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
 Shape = ResnetShape | SpadeShape
 Generator = ResnetGenerator | SpadeGenerator
 Initialisation = Literal["normal", "xavier", "kaiming"]
@@ -96,37 +87,3 @@ def extract_generator(supernet: ElasticNetwork, widths: Sequence[int]) -> Genera
     small = make_generator(whole.shape.with_widths(widths))
     small.load_state_dict(extract(supernet, widths).state_dict())
     return small.to(next(whole.parameters()).device).train(supernet.training)
-
-
-def save_generator(folder: Path, network: Generator) -> None:
-    """Write config.json and model.safetensors, each whole or not at all."""
-    tensors = {name: t.detach().cpu().contiguous() for name, t in network.state_dict().items()}
-    with atomic_path(folder / WEIGHTS) as temporary:
-        save_file(tensors, temporary)
-    write_json(folder / CONFIG, {"class": type(network).__name__, **asdict(network.shape)})
-
-
-def load_generator(folder: Path, device: torch.device | str = "cpu") -> Generator:
-    """Read a generator in eval mode.
-
-    Raises ValueError naming the file that is missing, damaged or of another kind.
-    """
-    for name in (CONFIG, WEIGHTS):
-        if not (folder / name).is_file():
-            raise ValueError(f"{folder / name} does not exist")
-    config = read_json(folder / CONFIG)
-    kinds = {"ResnetGenerator": ResnetShape, "SpadeGenerator": SpadeShape}
-    kind = kinds.get(config.pop("class", "")) if isinstance(config, dict) else None
-    if kind is None:
-        raise ValueError(f"{folder / CONFIG}: not the config of {' or '.join(kinds)}")
-    values = {k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}
-    try:
-        network = make_generator(kind(**values))
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{folder / CONFIG}: {error}") from None
-    try:
-        network.load_state_dict(load_file(folder / WEIGHTS))
-    except (SafetensorError, RuntimeError) as error:
-        first = str(error).splitlines()[0]
-        raise ValueError(f"{folder / WEIGHTS}: the weights cannot be read ({first})") from None
-    return network.to(device).eval()

@@ -1,51 +1,20 @@
-"""The generators of an image-to-image GAN: built from settings, saved, opened, made elastic.
+"""The generator that a teacher's settings describe, for the images of a data set.
 
-Three kinds under one roof: ResNet, SPADE, and `custom` (any network that the user's callable
-builds; `networks/custom_generator.py` says how it is kept from running code of a model's folder).
-A saved generator is config.json and model.safetensors, with nothing elastic in it.
+Saved, opened and made elastic it is by `networks/translators.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict
-from pathlib import Path
-from typing import Any
-
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import nn
 
 from slimgen.config.translation import Generator as GeneratorSettings
-from slimgen.data.files import atomic_path, read_json, write_json
 from slimgen.data.pairs import Pairs
-from slimgen.networks.custom_generator import (
-    CustomShape,
-    build_custom,
-    custom_shape,
-    extract_custom,
-    make_custom_supernet,
-)
-from slimgen.networks.elastic_surgery import ElasticNetwork
-from slimgen.networks.gan_generators import (
-    CONFIG,
-    WEIGHTS,
-    extract_generator,
-    make_generator,
-    make_supernet,
-    tap_paths,
-)
-from slimgen.networks.resnet_generator import ResnetGenerator, ResnetShape
-from slimgen.networks.spade_generator import SpadeGenerator, SpadeShape
+from slimgen.networks.custom_generator import CustomShape
+from slimgen.networks.resnet_generator import ResnetShape
+from slimgen.networks.spade_generator import SpadeShape
+from slimgen.networks.translators import Shape, build_translator
 from slimgen.training.job import StageError
-
-Shape = ResnetShape | SpadeShape | CustomShape
-CLASSES: dict[str, type[Any]] = {
-    "ResnetGenerator": ResnetShape,
-    "SpadeGenerator": SpadeShape,
-    "custom": CustomShape,
-}
 
 
 def generator_shape(settings: GeneratorSettings, pairs: Pairs) -> Shape:
@@ -81,23 +50,15 @@ def generator_shape(settings: GeneratorSettings, pairs: Pairs) -> Shape:
     )
 
 
-def build(shape: Shape) -> nn.Module:
-    """Return a generator of a shape, with random weights.
-
-    Raises StageError where there is none.
-    """
-    try:
-        return build_custom(shape) if isinstance(shape, CustomShape) else make_generator(shape)
-    except ValueError as error:
-        raise StageError(f"generator: {error}") from None
-
-
 def build_generator(settings: GeneratorSettings, pairs: Pairs) -> nn.Module:
     """Return the settings' generator for `pairs`, with torch's (or the callable's own) weights.
 
     Raises StageError where it cannot be built or does not take the data's images.
     """
-    network = build(generator_shape(settings, pairs))
+    try:
+        network = build_translator(generator_shape(settings, pairs))
+    except ValueError as error:
+        raise StageError(f"generator: {error}") from None
     check_fits(network, pairs)
     return network
 
@@ -120,113 +81,3 @@ def check_fits(network: nn.Module, pairs: Pairs) -> None:
             f"generator: makes images of (channels, height, width) {tuple(y.shape[1:])}; the "
             f"targets are {wanted}"
         )
-
-
-def shape_of(network: nn.Module) -> Shape:
-    """Return what a generator is made of; raises ValueError for a network of none of the kinds."""
-    if isinstance(network, ResnetGenerator | SpadeGenerator):
-        return network.shape
-    shape = custom_shape(network)
-    if shape is None:
-        raise ValueError(f"{type(network).__name__} is no generator of this system")
-    return shape
-
-
-def describe_shape(shape: Shape) -> dict[str, Any]:
-    """Return a shape as the JSON values of config.json."""
-    names = {kind: name for name, kind in CLASSES.items()}
-    return {"class": names[type(shape)]} | asdict(shape)
-
-
-def read_shape(record: Any, *, build: str | None) -> Shape:
-    """Return the shape of `describe_shape`.
-
-    Raises ValueError for what is none, and for a custom one unless `build`, which comes from the
-    settings of whoever reads it, names the very callable that the record names.
-    """
-    values = dict(record) if isinstance(record, dict) else {}
-    kind = CLASSES.get(values.pop("class", ""))
-    if kind is None:
-        raise ValueError(f"not the config of {' or '.join(CLASSES)}")
-    if kind is CustomShape:
-        named = values.get("build")
-        if named != build:
-            told = "names none" if build is None else f"names {build!r}"
-            raise ValueError(
-                f"the generator was built by {named!r}, and `build` in the settings of this stage "
-                f"{told}: only what the settings name is imported"
-            )
-        pairs = values.get("elastic", ())
-        values["elastic"] = tuple((entry, tuple(paths)) for entry, paths in pairs)
-    try:
-        shape: Shape = kind(
-            **{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-        )
-    except TypeError as error:
-        raise ValueError(str(error)) from None
-    return shape
-
-
-def save_translator(folder: Path, network: nn.Module) -> None:
-    """Write config.json and model.safetensors, each whole or not at all."""
-    tensors = {
-        name: t.detach().cpu().clone(memory_format=torch.contiguous_format)
-        for name, t in network.state_dict().items()
-    }
-    with atomic_path(folder / WEIGHTS) as temporary:
-        save_file(tensors, temporary)
-    write_json(folder / CONFIG, describe_shape(shape_of(network)))
-
-
-def open_translator(
-    folder: Path, device: torch.device | str = "cpu", *, build: str | None = None
-) -> nn.Module:
-    """Read a saved generator in eval mode, without gradients.
-
-    `build` is the callable that may build it, from the settings of the stage that reads it.
-    Raises ValueError naming the file that is missing, damaged or of another kind.
-    """
-    for name in (CONFIG, WEIGHTS):
-        if not (folder / name).is_file():
-            raise ValueError(f"{folder / name} does not exist")
-    try:
-        shape = read_shape(read_json(folder / CONFIG), build=build)
-        network = build_custom(shape) if isinstance(shape, CustomShape) else make_generator(shape)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{folder / CONFIG}: {error}") from None
-    try:
-        network.load_state_dict(load_file(folder / WEIGHTS))
-    except (SafetensorError, RuntimeError) as error:
-        first = str(error).splitlines()[0]
-        raise ValueError(f"{folder / WEIGHTS}: the weights cannot be read ({first})") from None
-    return network.to(device).eval().requires_grad_(False)
-
-
-def default_taps(network: nn.Module) -> tuple[str, ...]:
-    """Return the modules that the paper distils from; none for a custom generator."""
-    shape = shape_of(network)
-    return () if isinstance(shape, CustomShape) else tap_paths(shape)
-
-
-def make_supernet_of(
-    network: nn.Module, *, size: tuple[int, int], taps: Sequence[str] = ()
-) -> ElasticNetwork:
-    """Return a generator on the CPU, changed in place, as the supernet of its width vector.
-
-    `size` is (height, width) of an input; `taps` are modules whose channels the plan shall know
-    (for a ResNet or SPADE: those of the paper, if not given). Raises ValueError where a layer or a tap
-    cannot be followed.
-    """
-    if isinstance(network, ResnetGenerator | SpadeGenerator):
-        return make_supernet(network, size=size, taps=taps)
-    return make_custom_supernet(network, taps=taps)
-
-
-def extract_translator(supernet: ElasticNetwork, widths: Sequence[int]) -> nn.Module:
-    """Return the subnet `widths` as an ordinary generator that can be saved.
-
-    Raises ValueError for widths that the supernet does not have.
-    """
-    if isinstance(supernet.network, ResnetGenerator | SpadeGenerator):
-        return extract_generator(supernet, widths)
-    return extract_custom(supernet, widths)
