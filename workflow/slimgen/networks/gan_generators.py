@@ -7,6 +7,7 @@ from typing import Literal
 
 import torch
 from torch import nn
+from torch.nn.utils import parametrize
 
 from slimgen.networks import resnet_generator, spade_generator
 from slimgen.networks.elastic_surgery import ElasticNetwork, extract, make_elastic
@@ -37,12 +38,14 @@ def initialise(
     for module in network.modules():
         if not isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
             continue
+        spectral = parametrize.is_parametrized(module, "weight")  # then the norm divides this one:
+        weight = module.get_parameter("parametrizations.weight.original" if spectral else "weight")
         if kind == "normal":
-            nn.init.normal_(module.weight, 0.0, gain, generator=rng)
+            nn.init.normal_(weight, 0.0, gain, generator=rng)
         elif kind == "xavier":
-            nn.init.xavier_normal_(module.weight, gain, generator=rng)
+            nn.init.xavier_normal_(weight, gain, generator=rng)
         else:
-            nn.init.kaiming_normal_(module.weight, generator=rng)
+            nn.init.kaiming_normal_(weight, generator=rng)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
 
