@@ -252,6 +252,12 @@ class TranslateSettings(StageSettings):
     """evaluation.translate: every number about one image-to-image generator and one seed."""
 
     batch_size: int = Field(250, ge=1)
+    build: str | None = Field(
+        None, description="The callable of a generator of kind custom, as in its settings."
+    )
+    inception_path: str | None = Field(
+        None, description="As in evaluation.reference; the digest is the reference's own."
+    )
     is_splits: int = Field(10, ge=1)
     kid_subset_size: int = Field(1000, ge=2, description="At most as many as either side has.")
     kid_subsets: int = Field(100, ge=1)

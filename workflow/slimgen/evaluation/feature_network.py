@@ -102,7 +102,8 @@ def open_feature_network(
 ) -> FeatureNetwork:
     """Read the feature network `name`, `classifier` or `inception`.
 
-    `pool`: by how much a classifier's images are mean-pooled; Inception resizes by itself. Raises ValueError in one line where its file is missing, damaged or another than declared.
+    `pool`: by how much a classifier's images are mean-pooled; Inception resizes by itself. Raises
+    ValueError in one line where a file is missing, damaged or another than declared.
     """
     if name == "inception":
         if pool != 1:

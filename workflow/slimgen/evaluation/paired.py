@@ -8,7 +8,8 @@ SSIM(x, y) = (2 mu_x mu_y + C1)(2 sigma_xy + C2)
 
 with C1 = (0.01 * 255)^2, C2 = (0.03 * 255)^2 and moments under a Gaussian window of 11 x 11 pixels,
 sigma 1.5, of weights that sum to 1 (14)-(16). An image's value is the mean over the places where
-the window lies within it (17), and over colours. Images larger than 256 are not made smaller first.
+the window lies within it (17), and over colours. Images larger than 256 are not made smaller first,
+and images smaller than the window have no such index.
 """
 
 from __future__ import annotations

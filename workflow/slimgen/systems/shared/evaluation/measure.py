@@ -40,6 +40,7 @@ from slimgen.networks.unet import image_shape
 from slimgen.training.job import Job, StageError
 from slimgen.training.precision import Compute, resolve
 
+
 def samplers_of(process: Process, settings: MeasureSettings) -> list[str]:
     """Return the names of the samplers that a model is measured with."""
     if isinstance(process, OneStepProcess):
