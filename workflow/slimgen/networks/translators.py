@@ -30,6 +30,7 @@ from slimgen.networks.gan_generators import (
     extract_generator,
     make_generator,
     make_supernet,
+    sample_input,
     tap_paths,
 )
 from slimgen.networks.resnet_generator import ResnetGenerator, ResnetShape
@@ -60,6 +61,13 @@ def shape_of(network: nn.Module) -> Shape:
     if shape is None:
         raise ValueError(f"{type(network).__name__} is no generator of this system")
     return shape
+
+
+def sample_of(shape: Shape, size: tuple[int, int]) -> torch.Tensor:
+    """Return noise in the shape (1, c, height, width) of an input."""
+    if isinstance(shape, CustomShape):
+        return torch.randn(1, shape.in_channels, *size, generator=torch.Generator().manual_seed(0))
+    return sample_input(shape, size)
 
 
 def describe_shape(shape: Shape) -> dict[str, Any]:
@@ -144,8 +152,8 @@ def make_supernet_of(
     """Return a generator on the CPU, changed in place, as the supernet of its width vector.
 
     `size` is (height, width) of an input; `taps` are modules whose channels the plan shall know
-    (for a ResNet or SPADE: those of the paper, if not given). Raises ValueError where a layer or a tap
-    cannot be followed.
+    (for a ResNet or SPADE: those of the paper, if not given). Raises ValueError where a layer or a
+    tap cannot be followed.
     """
     if isinstance(network, ResnetGenerator | SpadeGenerator):
         return make_supernet(network, size=size, taps=taps)
