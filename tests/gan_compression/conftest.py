@@ -38,6 +38,11 @@ def write_pairs(
     return folder
 
 
+@pytest.fixture
+def pairs_of_size(tmp_path):
+    return lambda size: write_pairs(tmp_path / f"pairs{size}", size=size)
+
+
 @pytest.fixture(scope="session")
 def edges(tmp_path_factory) -> Path:
     return write_pairs(tmp_path_factory.mktemp("data") / "edges")
