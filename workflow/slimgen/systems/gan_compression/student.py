@@ -49,7 +49,7 @@ from slimgen.training.job import Job, StageError
 from slimgen.training.loop import train
 from slimgen.training.precision import Compute, resolve
 
-CALIBRATION = 256  # images for norms with running statistics, as in the released code
+CALIBRATION, BATCH = 256, 64  # images for norms with running statistics, as in the released code
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ def make_student(
         student = extract_translator(whole.network, chosen.widths)
     except ValueError as error:
         raise StageError(f"{what}: {error}") from None
-    batches = torch.arange(min(CALIBRATION, len(pairs))).split(settings.batch_size)
+    batches = torch.arange(min(CALIBRATION, len(pairs))).split(BATCH)
     calibrate(student, (pairs.batch_inputs(indices) for indices in batches))
     load_init(settings, student)
     return student
