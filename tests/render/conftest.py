@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from slimgen.config.rows import made_by
+
 FLOOR, GAUSS, REPORT_IS = 2.5, 96.5, 8.0
 BLOCKS = {
     "down_blocks.0": 2,
@@ -38,12 +40,42 @@ ROWS = {
     ],
     "denoising_student": ["teacher", "S2"],
     "act": ["act", "ct", "ct-macs", "act-noaug", "act-searched"],
+    "autogan": ["autogan", "random", "no-reset", "no-mlas", "transfer-autogan"],
+    "gan_compression": [
+        "teacher-pix2pix",
+        "teacher-cyclegan",
+        "mobile-pix2pix",
+        "pix2pix",
+        "scratch",
+        "no-distill",
+        "uniform",
+        "random-widths",
+        "cyclegan",
+    ],
 }
+DATASETS = {"autogan/transfer-autogan": "photos"} | {
+    f"gan_compression/{row}": "strokes" if "cyclegan" in row else "edges"
+    for row in ROWS["gan_compression"]
+}
+# What a student of GAN Compression has beyond the compressed one's settings, and its MACs
+STUDENTS: dict[str, tuple[dict[str, Any], float]] = {
+    "pix2pix": ({}, 0.1),
+    "scratch": ({"begin": "random", "distill": False}, 0.1),
+    "no-distill": ({"distill": False}, 0.1),
+    "uniform": ({"arch": "uniform", "begin": "random"}, 0.09),
+    "random-widths": ({"search": "random"}, 0.1),
+    "cyclegan": ({"search": "cyclegan", "teacher": "teacher/cyclegan"}, 0.08),
+}
+TRANSLATION_SEARCHES = {"pix2pix": "evolution", "random": "random", "cyclegan": "exhaustive"}
+# What a search's best architectures are: one with all choices, one without any
+CODES = {"autogan": [[1, 0, 1, 1, 1, 2, 2, 1, 1], [0, 0, 0, 0, 0, 0, 0, 0, 0]]}
 SIX = ("ddim-10", "ddim-20", "ddim-50", "ddim-100", "dpm-10", "dpm-20")
 SETTINGS = {
     "teacher": ("ddim-1", "ddim-2", "ddim-5", *SIX),
     "denoising_student": ("one-step",),
     "act": ("consistency-1", "consistency-2"),
+    "autogan": ("gan",),
+    "gan_compression": ("translation",),
 }
 
 
@@ -55,7 +87,14 @@ def settings_of(system: str, row: str) -> tuple[str, ...]:
 
 def default_q(system: str, row: str, setting: str, seed: int) -> float:
     """A plausible q: fewer evaluations are worse, rows differ, seeds move it by some percent."""
-    base = {"teacher": 0.05, "dbnas": 0.06, "denoising_student": 0.09, "act": 0.3}[system]
+    base = {
+        "teacher": 0.05,
+        "dbnas": 0.06,
+        "denoising_student": 0.09,
+        "act": 0.3,
+        "autogan": 0.1,
+        "gan_compression": 0.15,
+    }[system]
     rows = ROWS[system]
     base *= 1 + 0.12 * rows.index(row)
     tail = setting.rsplit("-", 1)[-1]
@@ -85,9 +124,14 @@ class Tree:
             "dataset": "digits",
             "seeds": list(self.seeds),
             "systems": self.rows,
+            "datasets": {row: name for row, name in DATASETS.items() if self.has(row)},
             "tables": {},
         }
         return json.dumps(values | changes)
+
+    def has(self, key: str) -> bool:
+        system, row = key.split("/")
+        return row in self.rows.get(system, ())
 
     def measured(self, system: str, row: str, seed: int = 0) -> Path:
         return self.root / "evaluation" / system / row / f"seed{seed}" / "records.json"
@@ -110,7 +154,8 @@ class Tree:
         self.change(path, metric, sampler, metric=new)
 
     def write(self) -> Tree:
-        self._write_reference()
+        for dataset in dict.fromkeys(("digits", *DATASETS.values())):
+            self._write_reference(dataset)
         for seed in self.seeds:
             for system, rows in self.rows.items():
                 for row in rows:
@@ -118,9 +163,13 @@ class Tree:
             self._write_log("dbnas.supernet", "kernels", seed, [f"loss/{name}" for name in BLOCKS])
             for search in KERNELS:
                 self._write_search(search, seed)
+            for number, search in enumerate(self.rows.get("autogan", ())[:4]):
+                self._write_autogan_search(search, number, seed)
+            if "gan_compression" in self.rows:
+                self._write_translation_searches(seed)
         return self
 
-    def _write_reference(self) -> None:
+    def _write_reference(self, dataset: str) -> None:
         features = {"features": "classifier", "features_sha256": "f" * 64, "resize": "none"}
         records = [
             self.record("floor", FLOOR, sampler="train", num_images=999, **features),
@@ -131,7 +180,7 @@ class Tree:
             ),
         ]
         write_json(
-            self.root / "evaluation/reference/digits/records.json",
+            self.root / f"evaluation/reference/{dataset}/records.json",
             {"schema": 1, "records": records},
         )
 
@@ -140,6 +189,8 @@ class Tree:
         features = {"features": "classifier", "features_sha256": "f" * 64, "resize": "none"}
         model = {"model_sha256": "a" * 64, "model_md5": "b" * 32, "seed": seed}
         size = 1 - 0.06 * at if system == "dbnas" else 1.0
+        if system == "gan_compression":
+            size = STUDENTS[row][1] if row in STUDENTS else 1.0
         records = [
             self.record("params", round(159_697 * size), **model),
             self.record("macs", 2_496_000 * size, **model),
@@ -160,12 +211,14 @@ class Tree:
             ]
         records[-1]["note"] = "shown in samples.png"
         path = self.measured(system, row, seed)
+        if system == "gan_compression":
+            records += self._translation_records(path, row, images, features)
         write_json(path, {"schema": 1, "records": records})
         write_grid(path.with_name("samples.png"), seed + at)
         self._write_training(system, row, seed)
 
     def _write_training(self, system: str, row: str, seed: int) -> None:
-        stage = "teacher.train" if system == "teacher" else f"{system}.student"
+        stage, row = made_by(system, row)
         folder, settings = self.folder(stage, row, seed), {"steps": 1000}
         metrics = ["loss"]
         if system == "dbnas":
@@ -186,8 +239,106 @@ class Tree:
             write_json(
                 folder / "cost.json", {"steps": steps, "train_macs": 3.2e12, "macs_per_step": 3.2e9}
             )
+        if stage == "autogan.student":
+            settings |= {"search": row, "arch": None}
+            metrics += ["loss_g"]
+            candidates = [
+                {
+                    "code": code,
+                    "shared_inception_score": 3 + at + 0.1 * len(row),
+                    "inception_score": 4 + at + 0.2 * len(row),
+                    "frechet_distance": 9 - at,
+                    "params": 1000,
+                }
+                for at, code in enumerate(CODES["autogan"])
+            ]
+            write_json(folder / "selection.json", {"chosen": 1, "candidates": candidates})
+        if system == "gan_compression":
+            settings |= {"task": "unpaired" if "cyclegan" in row else "paired"}
+            metrics += ["loss_gan", "loss_cycle" if "cyclegan" in row else "loss_recon", "loss_d"]
+        if stage == "gan_compression.student":
+            settings |= {"teacher": "teacher/pix2pix", "search": "pix2pix", "widths": None}
+            settings |= {"arch": "searched", "begin": "supernet", "distill": True}
+            settings |= {"pseudo_pairs": True, "discriminator_init": "teacher"} | STUDENTS[row][0]
+            metrics += ["loss_distill"] if settings["distill"] else []
         write_json(folder / "settings.json", {"stage": stage, "seed": seed, "settings": settings})
         self._write_log(stage, row, seed, metrics)
+
+    def _translation_records(
+        self, path: Path, row: str, images: dict[str, Any], features: dict[str, Any]
+    ) -> list[dict[str, Any]]:
+        write_grid(path.with_name("inputs.png"), 1)
+        write_grid(path.with_name("targets.png"), 2)
+        quality = 1 - 0.02 * ROWS["gan_compression"].index(row)
+        records = [
+            self.record("accuracy", 0.95 * quality, **images, **features),
+            self.record("macs_torchprofile", 3_000_000 * quality),
+        ]
+        if "cyclegan" not in row:
+            records += [
+                self.record("psnr", 18 * quality, spread=1.0, **images),
+                self.record("ssim", 0.8 * quality, spread=0.1, **images),
+            ]
+        return records
+
+    def _write_translation_searches(self, seed: int) -> None:
+        self._write_log("gan_compression.supernet", "pix2pix", seed, ["loss_gan", "loss_distill"])
+        self._write_log("gan_compression.supernet", "cyclegan", seed, ["loss_gan"])
+        for search, method in TRANSLATION_SEARCHES.items():
+            folder = self.folder("gan_compression.search", search, seed)
+            supernet = "cyclegan" if search == "cyclegan" else "pix2pix"
+            stage_settings = {"method": method, "supernet": supernet}
+            write_json(
+                folder / "settings.json",
+                {"stage": "gan_compression.search", "seed": seed, "settings": stage_settings},
+            )
+            options = [[24, 16, 8]] * 4
+            candidates = [
+                (widths, 1000 * sum(widths), 30 - sum(widths) / 8 + widths[0] / 5)
+                for widths in itertools.product(*options)
+                if sum(widths) <= 60
+            ]
+            chosen = min(candidates, key=lambda candidate: candidate[2])
+            write_json(
+                folder / "arch.json",
+                {
+                    "widths": chosen[0],
+                    "entries": ["stem", "down", "blocks", "up"],
+                    "options": options,
+                    "criterion": "fid",
+                    "score": chosen[2],
+                    "macs": chosen[1],
+                    "teacher_macs": 500_000,
+                    "budget": 60_000 if search != "cyclegan" else 1.7e308,
+                },
+            )
+            lines = ["widths,macs,params,score,latency_ms,generation,chosen"]
+            for widths, macs, score in candidates:
+                vector = "_".join(map(str, widths))
+                lines.append(f"{vector},{macs},{macs // 9},{score},,0,{int(widths == chosen[0])}")
+            (folder / "candidates.csv").write_text("\n".join(lines) + "\n")
+        folder = self.folder("gan_compression.export", "pix2pix", seed)
+        write_json(folder / "export.json", {"latency_ms": 0.25, "largest_difference": 1e-6})
+
+    def _write_autogan_search(self, search: str, number: int, seed: int) -> None:
+        folder = self.folder("autogan.search", search, seed)
+        write_json(folder / "arch.json", {"rewards": 96, "resets": number})
+        lines = ["step,stage,iteration,kind,code,inception_score,kept"]
+        for at in range(12):
+            stage = int(at > 5)
+            code = "1 0 1 1" + " 0 0 0 0 1" * stage
+            kind = "beam" if at in (4, 5, 10, 11) else "controller"
+            lines.append(
+                f"{10 * at},{stage},1,{kind},{code},{2 + 0.1 * at + number},{int(at == 11)}"
+            )
+        (folder / "candidates.csv").write_text("\n".join(lines) + "\n")
+        stage_settings = {"method": "reinforce", "mlas": search != "no-mlas"}
+        write_json(
+            folder / "settings.json",
+            {"stage": "autogan.search", "seed": seed, "settings": stage_settings},
+        )
+        metrics = ["loss", "loss_g", "resets", *(["entropy"] if search != "random" else [])]
+        self._write_log("autogan.search", search, seed, metrics)
 
     def _write_log(self, stage: str, variant: str, seed: int, metrics: list[str]) -> None:
         path = self.folder(stage, variant, seed) / "log.jsonl"

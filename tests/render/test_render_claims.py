@@ -6,7 +6,8 @@ import io
 import pytest
 from scipy.stats import ttest_rel
 
-from slimgen.render.claims import HELD, NOT_HELD, claims_table, judge
+from slimgen.render.claims import claims_table
+from slimgen.render.judgement import HELD, NOT_HELD, judge, judge_exact
 from slimgen.render.results import Results
 from slimgen.render.settings import parse_render_settings
 from slimgen.render.table import as_csv

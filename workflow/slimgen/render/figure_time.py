@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
+from slimgen.config.rows import made_by
 from slimgen.render.architecture import spaces
+from slimgen.render.gan_compression import supernets
 from slimgen.render.number import Number
 from slimgen.render.results import TEACHER, Results, setting_of
 from slimgen.render.style import COLOURS, NAMES, WIDTH
@@ -45,10 +47,12 @@ def bars(results: Results) -> list[Bar]:
         for space in spaces(results) if system == "dbnas" and rows else ():
             trained = training_seconds(results, "dbnas.supernet", space)
             found.append((system, f"{NAMES[system]}: supernet {space}", trained, 0.0))
-        stage = "teacher.train" if system == TEACHER else f"{system}.student"
+        for name in supernets(results) if system == "gan_compression" and rows else ():
+            trained = training_seconds(results, "gan_compression.supernet", name)
+            found.append((system, f"{NAMES[system]}: supernet {name}", trained, 0.0))
         for row in rows:
             label = TEACHER if system == TEACHER else f"{NAMES[system]}: {row}"
-            trained = training_seconds(results, stage, row)
+            trained = training_seconds(results, *made_by(system, row))
             found.append((system, label, trained, measuring_seconds(results, system, row)))
     return found
 

@@ -30,6 +30,10 @@ class RenderSettings(Settings):
         """Return the data set that a row is compared with."""
         return self.datasets.get(f"{system}/{row}", self.dataset)
 
+    def has_own_data(self, system: str, row: str) -> bool:
+        """Return whether a row is compared with the run's own data set."""
+        return self.dataset_of(system, row) == self.dataset
+
     def rows(self, system: str) -> tuple[str, ...]:
         """Return the rows of a system in the order of its table, without the teacher's own row."""
         every = self.systems.get(system, ())

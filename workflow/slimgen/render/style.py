@@ -23,12 +23,16 @@ COLOURS: dict[str, Any] = {
     "dbnas": _PALETTE[0],
     "denoising_student": _PALETTE[1],
     "act": _PALETTE[2],
+    "autogan": _PALETTE[3],
+    "gan_compression": _PALETTE[4],
 }
 NAMES = {
     "teacher": "teacher",
     "dbnas": "DBNAS",
     "denoising_student": "Denoising Student",
     "act": "ACT",
+    "autogan": "AutoGAN",
+    "gan_compression": "GAN Compression",
 }
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*", "p", "h")
 METADATA: dict[str, dict[str, None]] = {
