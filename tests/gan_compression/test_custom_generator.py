@@ -19,6 +19,7 @@ from slimgen.config.gan_compression import (
     GanCompression,
     TeacherSettings,
 )
+from slimgen.config.run import ConfigError, load
 from slimgen.data.pairs import load_pairs
 from slimgen.networks.translators import open_translator, shape_of
 from slimgen.systems.gan_compression.export import export
@@ -172,3 +173,25 @@ def test_taps_of_a_custom_generator_are_named_and_exist(example, trained, edges,
         settings = one_step(example.supernet.variant("unet")).model_copy(update={"taps": taps})
         with pytest.raises(StageError, match=line):
             supernet(settings, make_job("again"), data=edges, teacher=trained["teacher"])
+
+
+@pytest.mark.parametrize("stage", ["supernet", "search", "student", "export"])
+def test_a_stage_that_does_not_name_the_callable_stops_the_run(stage) -> None:
+    (text,) = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.S)
+    section = yaml.safe_load(text)["gan_compression"]
+    section["teacher"]["variants"]["unet"]["dataset"] = "edges"
+    run = {
+        "run": "mine",
+        "dataset": "digits",
+        "data": {"prepare": {"variants": {"edges": {"source": {"kind": "digit_pairs"}}}}},
+        "evaluation": {
+            "reference": {"variants": {"edges": {"classifier": "digits", "pool": 2}}},
+            "translate": {"build": "my_models:unet"},
+        },
+        "gan_compression": section,
+    }
+    assert load(run).gan_compression is not None
+    del section[stage]["build"]
+    line = f"{stage}.variants.unet.build = None: the generator of teacher/unet is built by"
+    with pytest.raises(ConfigError, match=line):
+        load(run)

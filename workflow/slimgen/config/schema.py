@@ -32,7 +32,8 @@ def make_schema() -> dict[str, Any]:
         "default": seeds["default"],
         "description": seeds["description"],
     }
-    teacher = groups["Teacher"]["properties"]
+    name = schema["properties"]["teacher"]["$ref"].rpartition("/")[2]  # two classes are Teacher
+    teacher = groups[name]["properties"]
     teacher["from"] = groups["TeacherTrain"]["properties"]["from"]
     head = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
