@@ -45,6 +45,7 @@ ROWS = {
         "teacher-pix2pix",
         "teacher-cyclegan",
         "mobile-pix2pix",
+        "pretrain-narrow",
         "pix2pix",
         "scratch",
         "no-distill",
@@ -256,6 +257,8 @@ class Tree:
         if system == "gan_compression":
             settings |= {"task": "unpaired" if "cyclegan" in row else "paired"}
             metrics += ["loss_gan", "loss_cycle" if "cyclegan" in row else "loss_recon", "loss_d"]
+        if stage == "gan_compression.pretrain":
+            settings |= {"teacher": "mobile_teacher/pix2pix"}
         if stage == "gan_compression.student":
             settings |= {"teacher": "teacher/pix2pix", "search": "pix2pix", "widths": None}
             settings |= {"arch": "searched", "begin": "supernet", "distill": True}
@@ -267,8 +270,8 @@ class Tree:
     def _translation_records(
         self, path: Path, row: str, images: dict[str, Any], features: dict[str, Any]
     ) -> list[dict[str, Any]]:
-        write_grid(path.with_name("inputs.png"), 1)
-        write_grid(path.with_name("targets.png"), 2)
+        write_grid(path.with_name("inputs.png"), 1, columns=2, lines=2)
+        write_grid(path.with_name("targets.png"), 2, columns=2, lines=2)
         quality = 1 - 0.02 * ROWS["gan_compression"].index(row)
         records = [
             self.record("accuracy", 0.95 * quality, **images, **features),

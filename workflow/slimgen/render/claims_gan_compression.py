@@ -34,8 +34,12 @@ NEEDS: dict[
 ] = {  # claim -> settings in which its row differs from the compressed one
     "training from scratch": {"begin": "random", "distill": False},
     "training without distillation": {"begin": "supernet", "distill": False},
-    "a fresh discriminator": {"begin": "supernet", "distill": True, "discriminator_init": "fresh"},
-    "cycles without pseudo pairs": {"pseudo_pairs": False},
+    "training with a fresh discriminator": {
+        "begin": "supernet",
+        "distill": True,
+        "discriminator_init": "fresh",
+    },
+    "training by cycles, without pseudo pairs": {"pseudo_pairs": False},
 }
 
 
@@ -67,7 +71,10 @@ def baseline(task: Task, compressed: str, needed: dict[str, Any]) -> str | None:
 
 
 def comparisons(task: Task, compressed: str) -> Iterator[Comparison]:
-    """Yield the claims about a compressed generator that depend on quality."""
+    """Yield the claims about a compressed generator that depend on quality.
+
+    Those about baselines come where the task has one at all.
+    """
     where = f"{task.dataset}: "
     metrics = [metric for metric in MEASURES if task.number(compressed, metric) is not None]
     teacher = task.teacher_of(compressed)
@@ -77,11 +84,11 @@ def comparisons(task: Task, compressed: str) -> Iterator[Comparison]:
         yield Comparison(statement, compressed, teacher, metric, KEPT, slack, "of the teacher")
     others = {name: baseline(task, compressed, needed) for name, needed in NEEDS.items()}
     if task.kind != "unpaired":
-        del others["cycles without pseudo pairs"]
+        del others["training by cycles, without pseudo pairs"]
     others["one width everywhere"] = next(iter(task.students(arch="uniform")), None)
     drawn = [row for row in task.students(arch="searched") if task.method(row) == "random"]
     others["random widths of the same budget"] = next(iter(drawn), None)
-    for name, row in others.items():
+    for name, row in others.items() if any(others.values()) else ():
         for metric in metrics if row is not None else metrics[:1]:
             statement = f"{where}compressed beats {name}"
             yield Comparison(statement, compressed, row, metric, missing=f"with {name}")

@@ -32,7 +32,7 @@ from slimgen.training.job import StageError
 COLUMNS = 3
 LESS_IS_BETTER = {"fid": True, "accuracy": False, "psnr": False}
 NO_BUDGET = 1e300  # searches without a budget record the largest float
-CRITERIA = {"fid": "FID to the search split", "accuracy": "accuracy", "psnr": "PSNR (dB)"}
+CRITERIA = {"fid": "Fréchet distance, search split", "accuracy": "accuracy", "psnr": "PSNR (dB)"}
 
 
 @dataclass(frozen=True)
