@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from slimgen.config.gan_compression import SearchSettings
 from slimgen.data.pairs import load_pairs
@@ -19,7 +21,7 @@ from slimgen.networks.spade_generator import SpadeShape
 from slimgen.networks.translators import extract_translator, make_supernet_of, save_translator
 from slimgen.search.channel_space import ChannelSpace, parse_widths
 from slimgen.systems.gan_compression.artefacts import Supernet, load_supernet, save_supernet
-from slimgen.systems.gan_compression.judge import make_judge
+from slimgen.systems.gan_compression.judge import check_calibration, make_judge
 from slimgen.systems.gan_compression.search import search
 from slimgen.training.job import StageError, Stopped
 from slimgen.training.precision import resolve
@@ -175,29 +177,27 @@ def test_a_budget_that_no_subnet_meets_says_the_smallest(run) -> None:
     )
 
 
-def test_batch_norms_are_measured_for_every_subnet(run, make_job, label_maps, tmp_path) -> None:
-    options = ((4, 2),) * 2 + ((2,),) * 6
-    parts = saved_supernet(tmp_path, SPADE, options)
-    out = run("spade", method="exhaustive", data=label_maps, parts=parts)
-    first = {row["widths"]: row["score"] for row in rows(out)}
-    assert len(set(first.values())) == 4
-    again = run("again", method="random", data=label_maps, parts=parts)
-    assert {row["widths"]: row["score"] for row in rows(again)} == first
-
-
-def test_a_norm_that_needs_images_and_gets_none(run, tmp_path, label_maps) -> None:
-    import shutil
-
-    import numpy as np
-
-    parts = saved_supernet(tmp_path, SPADE, ((4, 2),) * 8)
-    empty = tmp_path / "empty"
-    shutil.copytree(label_maps, empty)
-    with np.load(empty / "train.npz") as file:
-        arrays = {name: file[name][:0] for name in file.files}
-    np.savez(empty / "train.npz", **arrays)
+def test_batch_norms_are_measured_anew_before_a_score(label_maps) -> None:
+    torch.manual_seed(0)
+    network, settings = make_generator(SPADE), SearchSettings(criterion="psnr", num_images=6)
+    initialise(network, "xavier", torch.Generator().manual_seed(0), gain=1.0)
+    train = load_pairs(label_maps, "train")
+    judge = make_judge(
+        settings,
+        load_pairs(label_maps, "search"),
+        train,
+        classifier=None,
+        compute=resolve(settings.runtime, "cpu"),
+    )
+    score = judge.score(network)
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    for norm in norms:
+        norm.running_mean += 1.0
+        norm.running_var *= 9.0
+    assert judge.score(network) == score
+    check_calibration(network, train)
     with pytest.raises(StageError, match=r"param_free_norm.*train split has no inputs to calibr"):
-        run("spade", data=empty, parts=parts)
+        check_calibration(network, replace(train, inputs=train.inputs[:0]))
 
 
 def test_a_criterion_that_the_data_cannot_have(run, strokes) -> None:
