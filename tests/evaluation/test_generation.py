@@ -157,7 +157,8 @@ def test_latency_has_a_spread():
         def forward(self, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
             return x.cos() * t[:, None, None, None]
 
-    found = measure_latency(Network(), (1, 8, 8), batch=4, repeats=9, device=torch.device("cpu"))
+    inputs = torch.randn(4, 1, 8, 8), torch.ones(4)
+    found = measure_latency(Network(), inputs, repeats=9, device=torch.device("cpu"))
     assert found.median > 0
     assert found.spread > 0
     assert (found.batch, found.threads) == (4, torch.get_num_threads())
@@ -171,6 +172,7 @@ def test_the_first_evaluations_are_not_timed():
         if len(calls) <= WARM_UP:
             time.sleep(0.1)
 
-    found = measure_latency(network, (1, 8, 8), batch=1, repeats=3, device=torch.device("cpu"))
+    inputs = torch.randn(1, 1, 8, 8), torch.ones(1)
+    found = measure_latency(network, inputs, repeats=3, device=torch.device("cpu"))
     assert len(calls) == WARM_UP + 3
     assert found.median < 25  # half of all evaluations took 100 ms

@@ -49,13 +49,11 @@ def time_calls(
 @torch.no_grad()
 def measure_latency(
     network: nn.Module,
-    shape: tuple[int, int, int],
+    inputs: tuple[torch.Tensor, ...],
     *,
-    batch: int,
     repeats: int,
     device: torch.device,
 ) -> Latency:
-    """Time network(x, t) on a batch of images (c, h, w), `repeats` times after a warm-up."""
-    x = torch.randn(batch, *shape, generator=torch.Generator().manual_seed(0)).to(device)
-    t = torch.ones(batch, device=device)
-    return time_calls(lambda: network(x, t), batch=batch, repeats=repeats, device=device)
+    """Time network(*inputs) `repeats` times after a warm-up; the first input holds the batch."""
+    batch = len(inputs[0])
+    return time_calls(lambda: network(*inputs), batch=batch, repeats=repeats, device=device)

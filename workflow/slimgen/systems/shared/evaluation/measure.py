@@ -116,11 +116,12 @@ def size_records(subject: Subject, settings: MeasureSettings) -> list[Record]:
     start = time.monotonic()
     network, shape, compute = subject.model.network, subject.reference.shape, subject.compute
     macs = count_unet_macs(network, shape)
+    rng = torch.Generator().manual_seed(0)
+    x = torch.randn(settings.latency_batch, *shape, generator=rng).to(compute.device)
     with compute.autocast():
         latency = measure_latency(
             subject.forward,
-            shape,
-            batch=settings.latency_batch,
+            (x, torch.ones(len(x), device=compute.device)),
             repeats=settings.latency_repeats,
             device=compute.device,
         )

@@ -25,7 +25,7 @@ from slimgen.evaluation.feature_network import FeatureNetwork
 from slimgen.evaluation.fidelity import accuracy
 from slimgen.evaluation.generation import Compare, Generated, stream
 from slimgen.evaluation.grid import save_grid
-from slimgen.evaluation.latency import time_calls
+from slimgen.evaluation.latency import measure_latency
 from slimgen.evaluation.paired import WINDOW, psnr, ssim
 from slimgen.evaluation.record import TRANSLATION, Record, write_records
 from slimgen.evaluation.reference import Reference, load_reference, open_reference_network
@@ -79,10 +79,8 @@ def size_records(subject: Subject, forward: nn.Module, settings: TranslateSettin
     device, batch = subject.compute.device, min(settings.latency_batch, len(subject.pairs.inputs))
     x = subject.pairs.batch_inputs(torch.arange(batch), device)
     macs = count_macs(subject.network, x[:1])
-    with torch.no_grad(), subject.compute.autocast():
-        latency = time_calls(
-            lambda: forward(x), batch=batch, repeats=settings.latency_repeats, device=device
-        )
+    with subject.compute.autocast():
+        latency = measure_latency(forward, (x,), repeats=settings.latency_repeats, device=device)
     record = partial(subject.record, seconds=round(time.monotonic() - start, 3))
     return [
         record(metric="params", value=float(count_params(subject.network))),
