@@ -177,9 +177,10 @@ def test_a_stage_has_one_name_in_four_places(stage: str) -> None:
     kinds = [kind for kind in (annotation, *get_args(annotation)) if hasattr(kind, "model_fields")]
     assert name in kinds[0].model_fields
     folder = PlannedJob(stage, "v", 0).folder.as_posix()
-    expected = f"{section}/v/seed0" if name == "measure" else f"{section}/{name}/v/seed0"
+    measures = name in ("measure", "translate")
+    expected = f"{section}/v/seed0" if measures else f"{section}/{name}/v/seed0"
     assert folder == expected
-    if name != "measure":
+    if not measures:
         assert f'"<results>/{section}/{name}/' in rules
 
 

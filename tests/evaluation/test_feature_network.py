@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from slimgen.data.digit_pairs import double
 from slimgen.evaluation.feature_network import features_of, open_feature_network
 from slimgen.evaluation.inception import INCEPTION_FILE, load_inception
 
@@ -41,9 +42,14 @@ def inception_file(tmp_path_factory):
     return path
 
 
-def open_classifier(folder):
+def open_classifier(folder, pool=1):
     return open_feature_network(
-        "classifier", classifier=folder, inception_path=None, inception_sha256="", device=CPU
+        "classifier",
+        classifier=folder,
+        inception_path=None,
+        inception_sha256="",
+        device=CPU,
+        pool=pool,
     )
 
 
@@ -55,6 +61,33 @@ def test_features_do_not_depend_on_the_batch(classifier_folder, grey_images):
     for size in (1, 7):
         others = features_of(network, grey_images, batch_size=size)
         torch.testing.assert_close(others, (features, logits), rtol=1e-5, atol=1e-5)
+
+
+def test_a_classifier_sees_larger_images_mean_pooled_and_not_rounded(
+    classifier_folder, grey_images
+):
+    plain, pooling = open_classifier(classifier_folder), open_classifier(classifier_folder, 2)
+    assert (plain.resize, pooling.resize) == ("none", "mean over 2x2 pixels, as floats")
+    doubled = torch.from_numpy(double(grey_images.numpy()))  # whose 2x2 means are the originals
+    assert doubled.shape == (60, 1, 16, 16)
+    torch.testing.assert_close(pooling(doubled), plain(grey_images), rtol=1e-5, atol=1e-5)
+    quarters = doubled.clone()
+    quarters[:, :, ::2, ::2] = (quarters[:, :, ::2, ::2].int() + 1).clamp(max=255).byte()
+    assert not torch.equal(pooling(quarters)[0], pooling(doubled)[0])  # a quarter of a level counts
+
+
+def test_pooling_that_does_not_fit_is_named(classifier_folder, grey_images, inception_file):
+    with pytest.raises(ValueError, match="pool = 3: it does not divide images of 8 x 8 pixels"):
+        open_classifier(classifier_folder, 3)(grey_images)
+    with pytest.raises(ValueError, match="pool = 2: Inception resizes images by itself"):
+        open_feature_network(
+            "inception",
+            classifier=None,
+            inception_path=str(inception_file),
+            inception_sha256="",
+            device=CPU,
+            pool=2,
+        )
 
 
 def test_the_digest_is_of_the_weights(classifier_folder):

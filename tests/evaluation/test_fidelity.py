@@ -24,7 +24,7 @@ def gaussian(n: int, d: int, seed: int, mean: float = 0.0) -> torch.Tensor:
 def reference_of(features: torch.Tensor, floor: float, gauss: float) -> Reference:
     fit = fit_gaussian(features)
     return Reference(
-        features, fit, factor(fit.cov), (1, 8, 8), floor, gauss, "classifier", "0" * 64
+        features, fit, factor(fit.cov), (1, 8, 8), floor, gauss, "classifier", "0" * 64, pool=2
     )
 
 
@@ -151,7 +151,7 @@ def test_a_reference_survives_its_file(tmp_path):
     for path in (tmp_path, tmp_path / "reference.npz"):
         read = load_reference(path)
         assert (read.floor, read.gauss, read.shape) == (0.25, 4.5, (1, 8, 8))
-        assert (read.network, read.network_sha256) == ("classifier", "0" * 64)
+        assert (read.network, read.network_sha256, read.pool) == ("classifier", "0" * 64, 2)
         assert torch.equal(read.features, reference.features)
         assert torch.equal(read.gaussian.cov, reference.gaussian.cov)
         assert torch.equal(read.factor, reference.factor)

@@ -16,14 +16,13 @@ from slimgen.networks.elastic_surgery import extract, make_elastic
 from slimgen.networks.gan_generators import (
     extract_generator,
     initialise,
-    load_generator,
     make_generator,
     make_supernet,
     sample_input,
-    save_generator,
 )
 from slimgen.networks.resnet_generator import ResnetShape
 from slimgen.networks.spade_generator import SpadeShape
+from slimgen.networks.translators import open_translator, save_translator
 
 SHAPES = {
     "resnet": ResnetShape(2, 1, (12,) * 8, blocks=6, separable=("blocks", "up")),
@@ -74,8 +73,8 @@ def test_costs_with_grouped_norms_and_linear_layers() -> None:
 def test_a_subnet_saves_and_loads(shape, tmp_path: Path) -> None:
     supernet = make_supernet(make_generator(shape), size=(16, 16)).eval()
     widths = (3, 4, 2, 1, 4, 3, 2, 1)
-    save_generator(tmp_path, extract_generator(supernet, widths))
-    loaded = load_generator(tmp_path)
+    save_translator(tmp_path, extract_generator(supernet, widths))
+    loaded = open_translator(tmp_path)
     assert loaded.shape == shape.with_widths(widths)
     x = sample_input(shape, (16, 16))
     assert torch.equal(loaded(x), supernet(x, widths))
@@ -83,14 +82,14 @@ def test_a_subnet_saves_and_loads(shape, tmp_path: Path) -> None:
 
 def test_a_saved_generator_that_is_none(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"config.json does not exist"):
-        load_generator(tmp_path)
-    save_generator(tmp_path, make_generator(SHAPES["resnet"]))
+        open_translator(tmp_path)
+    save_translator(tmp_path, make_generator(SHAPES["resnet"]))
     (tmp_path / "model.safetensors").write_bytes(b"x")
     with pytest.raises(ValueError, match="weights cannot be read"):
-        load_generator(tmp_path)
+        open_translator(tmp_path)
     (tmp_path / "config.json").write_text('{"class": "Other"}')
     with pytest.raises(ValueError, match="not the config of ResnetGenerator or SpadeGenerator"):
-        load_generator(tmp_path)
+        open_translator(tmp_path)
 
 
 def test_initial_weights() -> None:

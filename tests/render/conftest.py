@@ -24,8 +24,7 @@ BLOCKS = {
     "up_blocks.0": 4,
     "up_blocks.1": 4,
 }
-KERNELS = {"S1": 1, "S2": 3, "random": 5, "global": 1, "widths": 3}
-WIDE, NARROW = 16, 8  # inner widths of the search `widths`, which halves those of up_blocks.1
+KERNELS = {"S1": 1, "S2": 3, "random": 5, "global": 1}
 ROWS = {
     "teacher": ["digits"],
     "dbnas": [
@@ -38,13 +37,37 @@ ROWS = {
         "global",
         "no_dis-S2",
         "fixed_loss-S1",
-        "widths",
     ],
     "denoising_student": ["teacher", "S2"],
     "act": ["act", "ct", "ct-macs", "act-noaug", "act-searched"],
     "autogan": ["autogan", "random", "no-reset", "no-mlas", "transfer-autogan"],
+    "gan_compression": [
+        "teacher-pix2pix",
+        "teacher-cyclegan",
+        "mobile-pix2pix",
+        "pretrain-narrow",
+        "pix2pix",
+        "scratch",
+        "no-distill",
+        "uniform",
+        "random-widths",
+        "cyclegan",
+    ],
 }
-DATASETS = {"autogan/transfer-autogan": "photos"}
+DATASETS = {"autogan/transfer-autogan": "photos"} | {
+    f"gan_compression/{row}": "strokes" if "cyclegan" in row else "edges"
+    for row in ROWS["gan_compression"]
+}
+# What a student of GAN Compression has beyond the compressed one's settings, and its MACs
+STUDENTS: dict[str, tuple[dict[str, Any], float]] = {
+    "pix2pix": ({}, 0.1),
+    "scratch": ({"begin": "random", "distill": False}, 0.1),
+    "no-distill": ({"distill": False}, 0.1),
+    "uniform": ({"arch": "uniform", "begin": "random"}, 0.09),
+    "random-widths": ({"search": "random"}, 0.1),
+    "cyclegan": ({"search": "cyclegan", "teacher": "teacher/cyclegan"}, 0.08),
+}
+TRANSLATION_SEARCHES = {"pix2pix": "evolution", "random": "random", "cyclegan": "exhaustive"}
 # What a search's best architectures are: one with all choices, one without any
 CODES = {"autogan": [[1, 0, 1, 1, 1, 2, 2, 1, 1], [0, 0, 0, 0, 0, 0, 0, 0, 0]]}
 SIX = ("ddim-10", "ddim-20", "ddim-50", "ddim-100", "dpm-10", "dpm-20")
@@ -53,6 +76,7 @@ SETTINGS = {
     "denoising_student": ("one-step",),
     "act": ("consistency-1", "consistency-2"),
     "autogan": ("gan",),
+    "gan_compression": ("translation",),
 }
 
 
@@ -64,9 +88,14 @@ def settings_of(system: str, row: str) -> tuple[str, ...]:
 
 def default_q(system: str, row: str, setting: str, seed: int) -> float:
     """A plausible q: fewer evaluations are worse, rows differ, seeds move it by some percent."""
-    base = {"teacher": 0.05, "dbnas": 0.06, "denoising_student": 0.09, "act": 0.3, "autogan": 0.1}[
-        system
-    ]
+    base = {
+        "teacher": 0.05,
+        "dbnas": 0.06,
+        "denoising_student": 0.09,
+        "act": 0.3,
+        "autogan": 0.1,
+        "gan_compression": 0.15,
+    }[system]
     rows = ROWS[system]
     base *= 1 + 0.12 * rows.index(row)
     tail = setting.rsplit("-", 1)[-1]
@@ -126,18 +155,19 @@ class Tree:
         self.change(path, metric, sampler, metric=new)
 
     def write(self) -> Tree:
-        for dataset in ("digits", *DATASETS.values()):
+        for dataset in dict.fromkeys(("digits", *DATASETS.values())):
             self._write_reference(dataset)
         for seed in self.seeds:
             for system, rows in self.rows.items():
                 for row in rows:
                     self._write_model(system, row, seed)
-            for space in ("kernels", "kernels_widths"):
-                self._write_log("dbnas.supernet", space, seed, [f"loss/{name}" for name in BLOCKS])
+            self._write_log("dbnas.supernet", "kernels", seed, [f"loss/{name}" for name in BLOCKS])
             for search in KERNELS:
                 self._write_search(search, seed)
             for number, search in enumerate(self.rows.get("autogan", ())[:4]):
                 self._write_autogan_search(search, number, seed)
+            if "gan_compression" in self.rows:
+                self._write_translation_searches(seed)
         return self
 
     def _write_reference(self, dataset: str) -> None:
@@ -160,6 +190,8 @@ class Tree:
         features = {"features": "classifier", "features_sha256": "f" * 64, "resize": "none"}
         model = {"model_sha256": "a" * 64, "model_md5": "b" * 32, "seed": seed}
         size = 1 - 0.06 * at if system == "dbnas" else 1.0
+        if system == "gan_compression":
+            size = STUDENTS[row][1] if row in STUDENTS else 1.0
         records = [
             self.record("params", round(159_697 * size), **model),
             self.record("macs", 2_496_000 * size, **model),
@@ -180,6 +212,8 @@ class Tree:
             ]
         records[-1]["note"] = "shown in samples.png"
         path = self.measured(system, row, seed)
+        if system == "gan_compression":
+            records += self._translation_records(path, row, images, features)
         write_json(path, {"schema": 1, "records": records})
         write_grid(path.with_name("samples.png"), seed + at)
         self._write_training(system, row, seed)
@@ -220,8 +254,74 @@ class Tree:
                 for at, code in enumerate(CODES["autogan"])
             ]
             write_json(folder / "selection.json", {"chosen": 1, "candidates": candidates})
+        if system == "gan_compression":
+            settings |= {"task": "unpaired" if "cyclegan" in row else "paired"}
+            metrics += ["loss_gan", "loss_cycle" if "cyclegan" in row else "loss_recon", "loss_d"]
+        if stage == "gan_compression.pretrain":
+            settings |= {"teacher": "mobile_teacher/pix2pix"}
+        if stage == "gan_compression.student":
+            settings |= {"teacher": "teacher/pix2pix", "search": "pix2pix", "widths": None}
+            settings |= {"arch": "searched", "begin": "supernet", "distill": True}
+            settings |= {"pseudo_pairs": True, "discriminator_init": "teacher"} | STUDENTS[row][0]
+            metrics += ["loss_distill"] if settings["distill"] else []
         write_json(folder / "settings.json", {"stage": stage, "seed": seed, "settings": settings})
         self._write_log(stage, row, seed, metrics)
+
+    def _translation_records(
+        self, path: Path, row: str, images: dict[str, Any], features: dict[str, Any]
+    ) -> list[dict[str, Any]]:
+        write_grid(path.with_name("inputs.png"), 1, columns=2, lines=2)
+        write_grid(path.with_name("targets.png"), 2, columns=2, lines=2)
+        quality = 1 - 0.02 * ROWS["gan_compression"].index(row)
+        records = [
+            self.record("accuracy", 0.95 * quality, **images, **features),
+            self.record("macs_torchprofile", 3_000_000 * quality),
+        ]
+        if "cyclegan" not in row:
+            records += [
+                self.record("psnr", 18 * quality, spread=1.0, **images),
+                self.record("ssim", 0.8 * quality, spread=0.1, **images),
+            ]
+        return records
+
+    def _write_translation_searches(self, seed: int) -> None:
+        self._write_log("gan_compression.supernet", "pix2pix", seed, ["loss_gan", "loss_distill"])
+        self._write_log("gan_compression.supernet", "cyclegan", seed, ["loss_gan"])
+        for search, method in TRANSLATION_SEARCHES.items():
+            folder = self.folder("gan_compression.search", search, seed)
+            supernet = "cyclegan" if search == "cyclegan" else "pix2pix"
+            stage_settings = {"method": method, "supernet": supernet}
+            write_json(
+                folder / "settings.json",
+                {"stage": "gan_compression.search", "seed": seed, "settings": stage_settings},
+            )
+            options = [[24, 16, 8]] * 4
+            candidates = [
+                (widths, 1000 * sum(widths), 30 - sum(widths) / 8 + widths[0] / 5)
+                for widths in itertools.product(*options)
+                if sum(widths) <= 60
+            ]
+            chosen = min(candidates, key=lambda candidate: candidate[2])
+            write_json(
+                folder / "arch.json",
+                {
+                    "widths": chosen[0],
+                    "entries": ["stem", "down", "blocks", "up"],
+                    "options": options,
+                    "criterion": "fid",
+                    "score": chosen[2],
+                    "macs": chosen[1],
+                    "teacher_macs": 500_000,
+                    "budget": 60_000 if search != "cyclegan" else 1.7e308,
+                },
+            )
+            lines = ["widths,macs,params,score,latency_ms,generation,chosen"]
+            for widths, macs, score in candidates:
+                vector = "_".join(map(str, widths))
+                lines.append(f"{vector},{macs},{macs // 9},{score},,0,{int(widths == chosen[0])}")
+            (folder / "candidates.csv").write_text("\n".join(lines) + "\n")
+        folder = self.folder("gan_compression.export", "pix2pix", seed)
+        write_json(folder / "export.json", {"latency_ms": 0.25, "largest_difference": 1e-6})
 
     def _write_autogan_search(self, search: str, number: int, seed: int) -> None:
         folder = self.folder("autogan.search", search, seed)
@@ -271,16 +371,10 @@ class Tree:
         cost = sum(k * k for ks in chosen.values() for k in ks) / sum(
             9 * n for n in BLOCKS.values()
         )
-        base_widths = {block: [WIDE] * (count // 2) for block, count in BLOCKS.items()}
-        widths = {
-            "widths": base_widths | {"up_blocks.1": [NARROW, NARROW]},
-            "base_widths": base_widths,
-        }
         folder = self.folder("dbnas.search", search, seed)
         write_json(
             folder / "arch.json",
             {
-                **(widths if search == "widths" else {}),
                 "system": "dbnas",
                 "cost": "params",
                 "is_base": changed == 0,
@@ -295,7 +389,7 @@ class Tree:
             "method": method,
             "r": {"S1": 1.5, "S2": 1.1}.get(search, 1.0),
             "cost": "params",
-            "supernet": "kernels_widths" if search == "widths" else "kernels",
+            "supernet": "kernels",
         }
         write_json(
             folder / "settings.json", {"stage": "dbnas.search", "seed": seed, "settings": settings}

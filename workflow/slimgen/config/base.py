@@ -17,7 +17,8 @@ from pydantic import (
 
 from slimgen.config.errors import VariantsError
 
-MODEL_PATHS = ("from_", "init_from", "inception_path", "lpips_path")  # fields that name weights
+# Fields that name weights.
+MODEL_PATHS = ("from_", "init_from", "inception_path", "lpips_path", "vgg_path")
 PATHS = ("path", *MODEL_PATHS)  # all fields that name a file or folder
 # Settings that change no result: no part of a job's fingerprint, no revision for a new default.
 NO_RESULT = ("checkpoint_seconds",)

@@ -10,10 +10,16 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from slimgen.config.base import Settings, StageSettings, Variants
-from slimgen.config.translation import Generator, TaskVariants, TranslationSettings
+from slimgen.config.base import Runtime, Settings, StageSettings, Variants
+from slimgen.config.shared import INCEPTION_SHA256
+from slimgen.config.translation import Generator, Part, TaskVariants, TranslationSettings
 
 Origin = tuple[str, str]  # stage, variant
+SEPARABLE = (
+    "Parts that are made of separable convolutions, beside those of the teacher; any part at all "
+    "makes a SPADE generator mobile."
+)
+BUILD = "Generators of kind custom: the callable of the teacher, named again (docs)."
 
 
 def split_origin(value: str) -> Origin:
@@ -57,6 +63,7 @@ class DistilledSettings(TranslationSettings):
     taps: tuple[str, ...] | None = Field(
         None, description="Module paths distilled from; by default those of the paper."
     )
+    build: str | None = Field(None, description=BUILD)
     discriminator_init: Literal["teacher", "fresh"] = "teacher"
 
     @field_validator("teacher")
@@ -76,6 +83,9 @@ class PretrainSettings(DistilledSettings):
 
     teacher: str = "mobile_teacher/pix2pix"
     ngf: int = Field(48, ge=1, description="Width of the student.")
+    widths: str | None = Field(
+        None, description="Given instead: 16_16_32_..., for generators of kind custom too."
+    )
     begin: Literal["teacher", "random"] = Field(
         "teacher", description="`teacher`: its channels with the largest L1 norms."
     )
@@ -94,8 +104,11 @@ class SupernetSettings(DistilledSettings):
     config_set: str | tuple[tuple[int, ...], ...] = Field(
         "channels-64-pix2pix", description="Name of a set, or options per entry, wide ones first."
     )
-    separable: bool = Field(True, description="Mobile layers, where the teacher has dense ones.")
-    sampling: Literal["uniform", "sandwich"] = "uniform"
+    separable: tuple[Part, ...] = Field(("blocks",), description=SEPARABLE)
+    sampling: Literal["uniform", "sandwich"] = Field(
+        "uniform", description="`sandwich`: the widest, the narrowest and some others each step."
+    )
+    sandwich: int = Field(1, ge=0, description="How many others.")
     discriminator_init: Literal["teacher", "fresh"] = "fresh"
 
 
@@ -116,10 +129,15 @@ class SearchSettings(StageSettings):
     )
     reward: str = Field("reward", description="Variant of classifier.train that scores.")
     inception_path: str | None = None
+    inception_sha256: str = Field(INCEPTION_SHA256, pattern="^[0-9a-f]{64}$")
     pool: int = Field(1, ge=1, description="Images are mean-pooled before the classifier.")
     budget: float | None = Field(None, gt=0, description="MACs (true count) that may not be passed")
     budget_ratio: float | None = Field(None, gt=1, description="or: the teacher's over this.")
-    latency_budget: float | None = Field(None, gt=0, description="Milliseconds on this device.")
+    latency_budget: float | None = Field(
+        None, gt=0, description="Milliseconds of one image on this device (the median)."
+    )
+    latency_repeats: int = Field(20, ge=2)
+    build: str | None = Field(None, description=BUILD)
     num_images: int = Field(2048, ge=2, description="Of the search split; at most what it has.")
     calibration_images: int = Field(256, ge=1, description="For norms with running statistics.")
     population: int = Field(100, ge=2)
@@ -129,7 +147,11 @@ class SearchSettings(StageSettings):
     generations: int = Field(500, ge=0)
     weighting: Literal["uniform", "arithmetic", "geometric"] = "uniform"
     weighting_ratio: float = Field(2.0, gt=1)
+    evaluations: int | None = Field(
+        None, ge=1, description="random: vectors scored; by default as many as evolution draws."
+    )
     batch_size: int = Field(64, ge=1)
+    runtime: Runtime = Runtime(precision="fp32", compile=False)
 
     @property
     def origin(self) -> Origin:
@@ -140,6 +162,8 @@ class SearchSettings(StageSettings):
     def _one_budget(self) -> Self:
         if self.budget is not None and self.budget_ratio is not None:
             raise ValueError("budget and budget_ratio: give one of them")
+        if self.criterion == "accuracy" and self.features == "inception":
+            raise ValueError("criterion accuracy: needs features classifier")
         return self
 
 
@@ -161,16 +185,34 @@ class StudentSettings(DistilledSettings):
     widths: str | None = Field(
         None, description="Given instead: 16_16_32_..., or the name of a published vector."
     )
+    separable: tuple[Part, ...] = Field(
+        ("blocks",), description=f"Without a search: {SEPARABLE[0].lower()}{SEPARABLE[1:]}"
+    )
+    steps: int = Field(249_000, ge=0, description="0: the supernet's weights as they are.")
     arch: Literal["searched", "uniform"] = Field(
         "searched", description="`uniform`: one width everywhere, the widest within its MACs."
     )
     begin: Literal["supernet", "random"] = Field(
         "supernet", description="`supernet`: the weights that it has for the subnet."
     )
-    distill: bool = Field(True, description="Off: trained as the teacher was, alone.")
+    distill: bool = Field(
+        True, description="Off: no features of the teacher are matched (paired, semantic: alone)."
+    )
     pseudo_pairs: bool = Field(
         True, description="unpaired: the teacher's outputs are the targets; off: cycles."
     )
+
+    @model_validator(mode="after")
+    def _begins_with_something(self) -> Self:
+        if self.search is None and self.widths is None:
+            raise ValueError("search: null needs widths")
+        if self.search is None and (self.begin == "supernet" or self.arch == "uniform"):
+            raise ValueError(
+                "search: null has no supernet and no arch: begin random, arch searched"
+            )
+        if self.task == "unpaired" and self.distill and not self.pseudo_pairs:
+            raise ValueError("pseudo_pairs: off trains without the teacher; set distill off too")
+        return self
 
 
 class Student(StudentSettings, TaskVariants):
@@ -182,7 +224,9 @@ class Student(StudentSettings, TaskVariants):
 class ExportSettings(StageSettings):
     """gan_compression.export: a student as ONNX, checked against torch."""
 
-    opset: int = Field(17, ge=13)
+    opset: int = Field(18, ge=18, description="The first that torch's exporter writes.")
+    build: str | None = Field(None, description=BUILD)
+    latency_repeats: int = Field(100, ge=2, description="Runs of onnxruntime, one image each.")
     num_images: int = Field(8, ge=1, description="Inputs on which both are compared.")
     tolerance: float = Field(1e-3, gt=0, description="Largest difference of a pixel in [-1, 1].")
 

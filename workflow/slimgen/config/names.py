@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from slimgen.config.errors import WrongNameError
 from slimgen.config.gan_compression import rewarded
-from slimgen.config.rows import PREFIXES, SYSTEMS, datasets, model_rows, translation_dataset
+from slimgen.config.rows import (
+    PREFIXES,
+    SYSTEMS,
+    datasets,
+    made_by,
+    model_rows,
+    translation_dataset,
+    translation_origin_of,
+)
 
 if TYPE_CHECKING:
     from slimgen.config.run import Config, Dbnas
@@ -177,6 +185,35 @@ def _check_gan_compression(config: Config) -> None:
     for name in section.export.variants:
         path = f"gan_compression.export.variants.{name}"
         _known(path, name, section.student.variants)
+    _check_builds(config)
+
+
+def _check_builds(config: Config) -> None:
+    """Raise WrongNameError where a stage does not name the callable of its custom generator."""
+    section = config.gan_compression
+    stages = ("pretrain", "supernet", "search", "student", "export")
+    told = [
+        (f"gan_compression.{stage}.variants.{name}", stage, name, getattr(section, stage))
+        for stage in stages
+        for name in getattr(section, stage).variants
+    ]
+    found = [(path, stage, name, group.variant(name).build) for path, stage, name, group in told]
+    translate = config.evaluation.translate
+    for row in model_rows(config)["gan_compression"]:
+        stage, name = made_by("gan_compression", row)
+        own = translate.variants.get(f"gan_compression/{row}", {})
+        path = f"evaluation.translate.variants.gan_compression/{row}"
+        found.append((path, stage.split(".")[1], name, own.get("build", translate.build)))
+    for path, stage, name, named in found:
+        while stage not in ("teacher", "mobile_teacher"):
+            stage, name = translation_origin_of(config, stage, name)
+        built = getattr(section, stage).variant(name).generator.build
+        if named != built:
+            what = "of no callable" if built is None else f"built by {built!r}"
+            raise WrongNameError(
+                f"{path}.build = {named!r}: the generator of {stage}/{name} is {what}; every "
+                "stage names the same one (docs/any_generator.md)"
+            )
 
 
 def _check_prefix(system: str, path: str, name: str) -> None:

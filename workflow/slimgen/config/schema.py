@@ -32,8 +32,8 @@ def make_schema() -> dict[str, Any]:
         "default": seeds["default"],
         "description": seeds["description"],
     }
-    reference = schema["properties"]["teacher"]["$ref"]  # another system has a Teacher too
-    teacher = groups[reference.rpartition("/")[2]]["properties"]
+    name = schema["properties"]["teacher"]["$ref"].rpartition("/")[2]  # two classes are Teacher
+    teacher = groups[name]["properties"]
     teacher["from"] = groups["TeacherTrain"]["properties"]["from"]
     head = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

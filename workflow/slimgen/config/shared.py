@@ -76,8 +76,54 @@ class DownloadSource(Settings):
     )
 
 
+class DigitPairsSource(Settings):
+    """Pairs made of the digits, enlarged so that mean pooling gives the 8x8 images back."""
+
+    kind: Literal["digit_pairs"] = "digit_pairs"
+    task: Literal["edges", "strokes", "labels"] = Field(
+        "edges",
+        description="edges: outline -> digit; strokes: thin and thick ones, no image on both "
+        "sides; labels: map of four grey levels -> digit.",
+    )
+    size: Literal[16, 32] = 16
+
+
+class PairedFolderSource(Settings):
+    """A pix2pix data set: A and B side by side in each image, in train/, val/ and test/."""
+
+    kind: Literal["paired_folder"] = "paired_folder"
+    path: str
+    direction: Literal["AtoB", "BtoA"] = Field("AtoB", description="A is the left half.")
+    size: int | None = Field(None, ge=4, description="Centre-crop and resize each half.")
+    channels: Literal[1, 3] = 3
+
+
+class UnpairedFolderSource(Settings):
+    """A CycleGAN data set: trainA/ and trainB/, maybe testA/ and testB/."""
+
+    kind: Literal["unpaired_folder"] = "unpaired_folder"
+    path: str
+    direction: Literal["AtoB", "BtoA"] = "AtoB"
+    size: int | None = Field(None, ge=4, description="Centre-crop and resize to size x size.")
+    channels: Literal[1, 3] = 3
+
+
+class LabelFolderSource(Settings):
+    """A SPADE data set: label maps (grey, value = class) and images of equal names.
+
+    In train_label/ and train_img/, maybe val_label/ and val_img/.
+    """
+
+    kind: Literal["label_folder"] = "label_folder"
+    path: str
+    classes: int = Field(ge=2, le=256, description="A pixel beyond them is `unknown`, the last.")
+    size: int | None = Field(None, ge=4, description="Centre-crop and resize to size x size.")
+    channels: Literal[1, 3] = 3
+
+
+PairsSource = DigitPairsSource | PairedFolderSource | UnpairedFolderSource | LabelFolderSource
 Source = Annotated[
-    DigitsSource | PhotoPatchesSource | FolderSource | ArraySource | DownloadSource,
+    DigitsSource | PhotoPatchesSource | FolderSource | ArraySource | DownloadSource | PairsSource,
     Field(discriminator="kind"),
 ]
 
@@ -224,6 +270,12 @@ class TranslateSettings(StageSettings):
     """evaluation.translate: every number about one image-to-image generator and one seed."""
 
     batch_size: int = Field(250, ge=1)
+    build: str | None = Field(
+        None, description="The callable of a generator of kind custom, as in its settings."
+    )
+    inception_path: str | None = Field(
+        None, description="As in evaluation.reference; the digest is the reference's own."
+    )
     is_splits: int = Field(10, ge=1)
     kid_subset_size: int = Field(1000, ge=2, description="At most as many as either side has.")
     kid_subsets: int = Field(100, ge=1)

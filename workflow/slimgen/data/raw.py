@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -24,6 +24,21 @@ class Raw:
     sha256: str
     test: np.ndarray | None = None
     notes: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RawPairs:
+    """What a source of pairs becomes: two sides, `inputs` and `targets`.
+
+    `relation`: `aligned`, inputs[i] belongs to targets[i]; `divided`, they show the same thing, so
+    each i is to be used on one side only; `unrelated`, the sides have nothing to do with each
+    other. `input_classes` is 0 where inputs are images, else they are label maps (n, 1, h, w).
+    """
+
+    inputs: Raw
+    targets: Raw
+    relation: Literal["aligned", "divided", "unrelated"]
+    input_classes: int = 0
 
 
 def combined_sha256(digests: dict[str, str]) -> str:

@@ -1,4 +1,7 @@
-"""Sources of images: scikit-learn's, arrays, folders, public data sets; all become `Raw`."""
+"""Sources: scikit-learn's images, arrays, folders, public data sets; they become `Raw`.
+
+Sources of pairs become `RawPairs`.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +12,23 @@ import numpy as np
 
 from slimgen.config.shared import (
     ArraySource,
+    DigitPairsSource,
     DigitsSource,
     FolderSource,
+    LabelFolderSource,
+    PairedFolderSource,
     PhotoPatchesSource,
     Source,
+    UnpairedFolderSource,
 )
 from slimgen.data.arrays import read_arrays
+from slimgen.data.digit_pairs import digit_pairs
 from slimgen.data.folder import read_folder
+from slimgen.data.pair_folders import read_label_folder, read_paired_folder, read_unpaired_folder
 from slimgen.data.photo_patches import read_photo_patches
 from slimgen.data.progress import Report, silent
 from slimgen.data.public import read_public
-from slimgen.data.raw import Raw
+from slimgen.data.raw import Raw, RawPairs
 
 
 def read_digits() -> Raw:
@@ -35,8 +44,8 @@ def read_digits() -> Raw:
     )
 
 
-def read_source(source: Source, report: Report = silent) -> Raw:
-    """Read the images that the settings name.
+def read_source(source: Source, report: Report = silent) -> Raw | RawPairs:
+    """Read the images, or pairs of them, that the settings name.
 
     Raises DataError naming what is missing, broken or does not fit.
     """
@@ -49,4 +58,12 @@ def read_source(source: Source, report: Report = silent) -> Raw:
     if isinstance(source, FolderSource):
         root = Path(source.path).expanduser()
         return read_folder(root, size=source.size, channels=source.channels, report=report)
+    if isinstance(source, DigitPairsSource):
+        return digit_pairs(read_digits(), source.task, size=source.size)
+    if isinstance(source, PairedFolderSource):
+        return read_paired_folder(source, report)
+    if isinstance(source, UnpairedFolderSource):
+        return read_unpaired_folder(source, report)
+    if isinstance(source, LabelFolderSource):
+        return read_label_folder(source, report)
     return read_public(source.name, shrink=source.shrink, mirror=source.mirror, report=report)

@@ -18,7 +18,7 @@ from torch import nn
 
 from slimgen.evaluation.complexity import Macs, count_macs, count_params
 from slimgen.networks.channel_plan import Widths
-from slimgen.networks.elastic_surgery import ElasticNetwork, Inputs
+from slimgen.networks.elastic_surgery import ElasticNetwork, Inputs, extract
 
 CONVS = (nn.Conv2d, nn.ConvTranspose2d)
 
@@ -32,11 +32,15 @@ class LayerCall:
     pixels_out: int
 
 
+class VaryingProductsError(ValueError):
+    """Products outside of the elastic layers depend on the widths: no closed form."""
+
+
 class ChannelCosts:
     """Costs of the subnets of `supernet` for arguments of the shapes of `inputs`.
 
-    Raises ValueError where products outside of the elastic layers depend on the widths, so that
-    no such formula holds (attention inside of a narrowed trunk).
+    Raises VaryingProductsError where products outside of the elastic layers depend on the widths,
+    so that no such formula holds (attention inside of a narrowed trunk): use `CountedCosts`.
     """
 
     def __init__(self, supernet: ElasticNetwork, inputs: Inputs) -> None:
@@ -54,7 +58,7 @@ class ChannelCosts:
         self.constant = tuple(whole - part for whole, part in zip(_tuple(full), own, strict=True))
         self.constant_params = count_params(supernet) - self._layer_params(self.plan.full)
         if self.macs(self.plan.smallest) != count_macs(shadow, arguments, self.plan.smallest):
-            raise ValueError(
+            raise VaryingProductsError(
                 "multiply-adds outside of the elastic layers depend on the widths: count each "
                 "subnet with count_macs instead"
             )
@@ -104,6 +108,35 @@ class ChannelCosts:
                 total += b
             total += 0 if layer.bias is None else b
         return total
+
+
+class CountedCosts:
+    """The same costs by a pass of each subnet without data: for any network, and slower."""
+
+    def __init__(self, supernet: ElasticNetwork, inputs: Inputs) -> None:
+        self.shadow = copy.deepcopy(supernet)
+        nn.Module.to(self.shadow, "meta")
+        given = inputs if isinstance(inputs, tuple) else (inputs,)
+        self.arguments = tuple(x.to("meta") for x in given)
+
+    def macs(self, widths: Widths) -> Macs:
+        """Return the multiply-adds of a subnet; raises ValueError for widths of another plan."""
+        return count_macs(self.shadow, self.arguments, widths)
+
+    def params(self, widths: Widths) -> int:
+        """Return the parameters of a subnet; raises ValueError for widths of another plan."""
+        return count_params(extract(self.shadow, widths))
+
+
+Costs = ChannelCosts | CountedCosts
+
+
+def subnet_costs(supernet: ElasticNetwork, inputs: Inputs) -> Costs:
+    """Return the costs in closed form where that holds, else counted."""
+    try:
+        return ChannelCosts(supernet, inputs)
+    except VaryingProductsError:
+        return CountedCosts(supernet, inputs)
 
 
 def _tuple(macs: Macs) -> tuple[int, ...]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
+from slimgen.evaluation.feature_network import FeatureNetwork
 from slimgen.evaluation.frechet import fit_gaussian, frechet_distance
 from slimgen.evaluation.reference import Reference
 
@@ -81,6 +82,19 @@ def precision_recall(
         verbose=False,
     )
     return result["precision"], result["recall"]
+
+
+def accuracy(
+    network: FeatureNetwork, logits: torch.Tensor, labels: torch.Tensor, num_classes: int
+) -> float | None:
+    """Return the share of images that a classifier names by their labels (n,).
+
+    None where that says nothing: images without labels (-1), a classifier of other classes,
+    Inception.
+    """
+    if network.name != "classifier" or logits.shape[1] != num_classes or bool((labels < 0).any()):
+        return None
+    return float((logits.argmax(1) == labels).double().mean())
 
 
 def quality(fid: float, *, floor: float, gauss: float) -> float:

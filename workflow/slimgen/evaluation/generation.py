@@ -21,15 +21,20 @@ from slimgen.evaluation.latency import synchronize
 from slimgen.training.job import PUBLISH_SECONDS, Job
 
 Generate = Callable[[int, int], torch.Tensor]  # (start, count) -> floats around [-1, 1]
+Compare = Callable[[int, torch.Tensor], torch.Tensor]  # (start, uint8 images) -> (n, m) values
 
 
 @dataclass
 class Generated:
-    """Features (n, d), logits (n, k), the first images uint8 (m, c, h, w), seconds of sampling."""
+    """Features (n, d), logits (n, k), the first images uint8 (m, c, h, w), seconds of sampling.
+
+    `compared` (n, m) holds m values per image, none where nothing was compared.
+    """
 
     features: torch.Tensor
     logits: torch.Tensor
     shown: torch.Tensor
+    compared: torch.Tensor
     seconds: float
 
 
@@ -43,6 +48,7 @@ def stream(
     keep: int,
     partial: Path,
     progress: tuple[int, int] = (0, 1),
+    compare: Compare | None = None,
 ) -> Generated:
     """Generate images 0 .. num_images - 1 batch by batch and take their features.
 
@@ -53,6 +59,7 @@ def stream(
         keep: how many of the first images to return.
         partial: file for what there is when the job must stop; read on the next start.
         progress: images measured before this call, and images of the whole job.
+        compare: values of every image that are kept beside its features.
 
     Raises:
         Stopped: a signal came or the time budget is spent; `partial` is written.
@@ -71,7 +78,8 @@ def stream(
         seconds = time.perf_counter() - started
         features, logits = network(images)
         shown = images[: max(0, keep - done)].cpu()
-        parts.append(Generated(features, logits, shown, seconds))
+        compared = torch.empty(len(images), 0) if compare is None else compare(done, images)
+        parts.append(Generated(features, logits, shown, compared, seconds))
         if time.monotonic() - published > PUBLISH_SECONDS:
             published = time.monotonic()
             _publish(
@@ -99,6 +107,7 @@ def _join(parts: list[Generated]) -> Generated:
         torch.cat([part.features for part in parts]),
         torch.cat([part.logits for part in parts]),
         torch.cat([part.shown for part in parts]),
+        torch.cat([part.compared for part in parts]),
         sum(part.seconds for part in parts),
     )
 
@@ -113,6 +122,7 @@ def _save(path: Path, parts: list[Generated]) -> None:
             features=whole.features.numpy(),
             logits=whole.logits.numpy(),
             shown=whole.shown.numpy(),
+            compared=whole.compared.numpy(),
             seconds=whole.seconds,
         )
 
@@ -121,5 +131,6 @@ def _load(path: Path) -> list[Generated]:
     if not path.exists():
         return []
     with np.load(path, allow_pickle=False) as file:
-        tensors = {name: torch.from_numpy(file[name]) for name in ("features", "logits", "shown")}
+        names = ("features", "logits", "shown", "compared")
+        tensors = {name: torch.from_numpy(file[name]) for name in names}
         return [Generated(**tensors, seconds=float(file["seconds"]))]

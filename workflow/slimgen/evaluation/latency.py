@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -30,6 +31,21 @@ def synchronize(device: torch.device) -> None:
         torch.mps.synchronize()
 
 
+def time_calls(
+    call: Callable[[], object], *, batch: int, repeats: int, device: torch.device
+) -> Latency:
+    """Time `call`, which evaluates a network on `batch` images, `repeats` times after a warm-up."""
+    times = []
+    for _ in range(WARM_UP + repeats):
+        synchronize(device)
+        start = time.perf_counter()
+        call()
+        synchronize(device)
+        times.append(1000 * (time.perf_counter() - start))
+    low, median, high = statistics.quantiles(times[WARM_UP:], n=4)
+    return Latency(median, high - low, batch, torch.get_num_threads())
+
+
 @torch.no_grad()
 def measure_latency(
     network: nn.Module,
@@ -39,12 +55,5 @@ def measure_latency(
     device: torch.device,
 ) -> Latency:
     """Time network(*inputs) `repeats` times after a warm-up; the first input holds the batch."""
-    times = []
-    for _ in range(WARM_UP + repeats):
-        synchronize(device)
-        start = time.perf_counter()
-        network(*inputs)
-        synchronize(device)
-        times.append(1000 * (time.perf_counter() - start))
-    low, median, high = statistics.quantiles(times[WARM_UP:], n=4)
-    return Latency(median, high - low, len(inputs[0]), torch.get_num_threads())
+    batch = len(inputs[0])
+    return time_calls(lambda: network(*inputs), batch=batch, repeats=repeats, device=device)

@@ -8,13 +8,16 @@
 - `floor`: FID of the train split against the report split; `fid_gauss`: that of images drawn from a
   Gaussian fitted to the train pixels; `q` = (FID - floor) / (fid_gauss - floor), which no rescaling
   of the features changes; all three with the features that the record names.
-- `classifier_accuracy`: share of the report split that the classifier names rightly.
+- `classifier_accuracy`: share of the report split that the classifier names rightly; `accuracy`:
+  share of translated images that it names by the label of their input.
+- `psnr` (dB) and `ssim` of translated images against their targets, means over images.
 - `params`; `macs` (convolutions, linear layers, attention products) and `macs_conv_linear` (without
-  attention products), both of one image; `latency_ms` of one network evaluation;
+  attention products), both of one image; `macs_torchprofile` of a generator by the rule of GAN
+  Compression's tool (`complexity.py`), for its published tables; `latency_ms` of one evaluation;
   `generation_seconds` and `images_per_second` of sampling alone.
 
-`sampler` says where the images come from: the name of a sampler, or TRAIN, GAUSSIAN, REPORT. This
-module imports no torch.
+`sampler` says where the images come from: the name of a sampler, or TRAIN, GAUSSIAN, REPORT,
+TRANSLATION. This module imports no torch.
 """
 
 from __future__ import annotations
@@ -28,7 +31,7 @@ from typing import Any, get_args, get_type_hints
 from slimgen.data.files import read_json, write_json
 
 SCHEMA = 1
-TRAIN, GAUSSIAN, REPORT = "train", "gaussian", "report"
+TRAIN, GAUSSIAN, REPORT, TRANSLATION = "train", "gaussian", "report", "translation"
 RANK_DEFICIENT = "rank-deficient: no more images than features"
 SHOWN = "shown in samples.png"
 SHORT_NAMES = {"inception_score": "is"}
@@ -62,7 +65,9 @@ class Record:
     model_md5: str | None = None
     batch: int | None = None
     threads: int | None = None
-    spread: float | None = None  # latency: interquartile range; IS, KID: standard deviation
+    spread: float | None = (
+        None  # latency: interquartile range; IS, KID, PSNR, SSIM: standard deviation
+    )
     note: str | None = None
 
 

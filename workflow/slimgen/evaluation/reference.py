@@ -1,7 +1,8 @@
 """What generated images are compared with: the report split under one feature network, one file.
 
 reference.npz holds the features, their mean and covariance, a factor of the covariance
-(`frechet.py`), which feature network they are of, and the two distances that q lies between.
+(`frechet.py`), which feature network they are of and how images reach it, and the two distances
+that q lies between. Whoever measures opens that very network with `open_reference_network`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 import torch
 
 from slimgen.data.files import atomic_path
+from slimgen.evaluation.feature_network import FeatureNetwork, open_feature_network
 from slimgen.evaluation.frechet import Gaussian
 
 REFERENCE = "reference.npz"
@@ -31,6 +33,7 @@ class Reference:
     gauss: float  # FID of a Gaussian fitted to the train pixels
     network: str  # name of the feature network
     network_sha256: str
+    pool: int = 1  # images are mean-pooled by this before a classifier sees them
 
 
 def save_reference(path: Path, reference: Reference) -> None:
@@ -45,6 +48,7 @@ def save_reference(path: Path, reference: Reference) -> None:
             shape=np.array(reference.shape),
             distances=np.array([reference.floor, reference.gauss]),
             network=np.array([reference.network, reference.network_sha256]),
+            pool=np.array(reference.pool),
         )
 
 
@@ -63,6 +67,7 @@ def load_reference(path: Path) -> Reference:
         channels, height, width = (int(size) for size in arrays["shape"])
         floor, gauss = (float(distance) for distance in arrays["distances"])
         network, sha256 = (str(name) for name in arrays["network"])
+        pool = int(arrays["pool"])
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path}: not a reference that can be read ({error})") from None
     return Reference(
@@ -74,4 +79,32 @@ def load_reference(path: Path) -> Reference:
         gauss,
         network,
         sha256,
+        pool,
     )
+
+
+def open_reference_network(
+    reference: Reference,
+    classifier: Path | None,
+    *,
+    inception_path: str | None,
+    device: torch.device,
+) -> FeatureNetwork:
+    """Read the very feature network that a reference was made with.
+
+    Raises ValueError where it is missing or damaged, or another one.
+    """
+    network = open_feature_network(
+        reference.network,
+        classifier=classifier,
+        inception_path=inception_path,
+        inception_sha256=reference.network_sha256,
+        device=device,
+        pool=reference.pool,
+    )
+    if network.sha256 != reference.network_sha256:
+        raise ValueError(
+            f"{classifier}: sha256 {network.sha256}, but the reference was made with a "
+            f"{reference.network} of sha256 {reference.network_sha256}"
+        )
+    return network

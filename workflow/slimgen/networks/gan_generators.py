@@ -1,27 +1,19 @@
-"""The generators of GAN Compression by their shape: make, supernet, subnet, initialise, save, load.
-
-A saved generator is config.json and model.safetensors, with nothing elastic in it.
-"""
+"""The generators of GAN Compression by their shape: make, supernet, subnet, initialise."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
-from pathlib import Path
 from typing import Literal
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import nn
+from torch.nn.utils import parametrize
 
-from slimgen.data.files import atomic_path, read_json, write_json
 from slimgen.networks import resnet_generator, spade_generator
 from slimgen.networks.elastic_surgery import ElasticNetwork, extract, make_elastic
 from slimgen.networks.resnet_generator import ResnetGenerator, ResnetShape
 from slimgen.networks.spade_generator import SpadeGenerator, SpadeShape
 
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
 Shape = ResnetShape | SpadeShape
 Generator = ResnetGenerator | SpadeGenerator
 Initialisation = Literal["normal", "xavier", "kaiming"]
@@ -46,12 +38,14 @@ def initialise(
     for module in network.modules():
         if not isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
             continue
+        spectral = parametrize.is_parametrized(module, "weight")  # then the norm divides this one:
+        weight = module.get_parameter("parametrizations.weight.original" if spectral else "weight")
         if kind == "normal":
-            nn.init.normal_(module.weight, 0.0, gain, generator=rng)
+            nn.init.normal_(weight, 0.0, gain, generator=rng)
         elif kind == "xavier":
-            nn.init.xavier_normal_(module.weight, gain, generator=rng)
+            nn.init.xavier_normal_(weight, gain, generator=rng)
         else:
-            nn.init.kaiming_normal_(module.weight, generator=rng)
+            nn.init.kaiming_normal_(weight, generator=rng)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
 
@@ -69,11 +63,13 @@ def sample_input(shape: Shape, size: tuple[int, int]) -> torch.Tensor:
     return torch.randn(1, channels, *size, generator=torch.Generator().manual_seed(0))
 
 
-def make_supernet(generator: Generator, *, size: tuple[int, int]) -> ElasticNetwork:
+def make_supernet(
+    generator: Generator, *, size: tuple[int, int], taps: Sequence[str] = ()
+) -> ElasticNetwork:
     """Return a generator, changed in place, as the supernet of the paper's eight widths.
 
-    `size` is (height, width) of an input on which it is traced; small is enough. The weights must
-    be on the CPU.
+    `size` is (height, width) of an input on which it is traced; small is enough. `taps` are modules
+    distilled from; those of the paper if not given. The weights must be on the CPU.
     """
     shape = generator.shape
     if isinstance(shape, ResnetShape):
@@ -81,7 +77,7 @@ def make_supernet(generator: Generator, *, size: tuple[int, int]) -> ElasticNetw
     else:
         entries, full = spade_generator.elastic_entries(), spade_generator.full_widths(shape)
     inputs = (sample_input(shape, size),)
-    return make_elastic(generator, inputs, entries, full=full, taps=tap_paths(shape))
+    return make_elastic(generator, inputs, entries, full=full, taps=taps or tap_paths(shape))
 
 
 def extract_generator(supernet: ElasticNetwork, widths: Sequence[int]) -> Generator:
@@ -94,37 +90,3 @@ def extract_generator(supernet: ElasticNetwork, widths: Sequence[int]) -> Genera
     small = make_generator(whole.shape.with_widths(widths))
     small.load_state_dict(extract(supernet, widths).state_dict())
     return small.to(next(whole.parameters()).device).train(supernet.training)
-
-
-def save_generator(folder: Path, network: Generator) -> None:
-    """Write config.json and model.safetensors, each whole or not at all."""
-    tensors = {name: t.detach().cpu().contiguous() for name, t in network.state_dict().items()}
-    with atomic_path(folder / WEIGHTS) as temporary:
-        save_file(tensors, temporary)
-    write_json(folder / CONFIG, {"class": type(network).__name__, **asdict(network.shape)})
-
-
-def load_generator(folder: Path, device: torch.device | str = "cpu") -> Generator:
-    """Read a generator in eval mode.
-
-    Raises ValueError naming the file that is missing, damaged or of another kind.
-    """
-    for name in (CONFIG, WEIGHTS):
-        if not (folder / name).is_file():
-            raise ValueError(f"{folder / name} does not exist")
-    config = read_json(folder / CONFIG)
-    kinds = {"ResnetGenerator": ResnetShape, "SpadeGenerator": SpadeShape}
-    kind = kinds.get(config.pop("class", "")) if isinstance(config, dict) else None
-    if kind is None:
-        raise ValueError(f"{folder / CONFIG}: not the config of {' or '.join(kinds)}")
-    values = {k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}
-    try:
-        network = make_generator(kind(**values))
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{folder / CONFIG}: {error}") from None
-    try:
-        network.load_state_dict(load_file(folder / WEIGHTS))
-    except (SafetensorError, RuntimeError) as error:
-        first = str(error).splitlines()[0]
-        raise ValueError(f"{folder / WEIGHTS}: the weights cannot be read ({first})") from None
-    return network.to(device).eval()

@@ -1,19 +1,24 @@
 """The papers' claims, judged on this run: a difference in q, paired over seeds, and its interval.
 
-With d_s = q_A(s) - q_B(s) of n seeds, the interval is mean(d) ± t_{0.975, n-1} sd(d) / sqrt(n). A
-claim "A is better than B" is held where the whole interval lies below the margin (0, unless the
-claim says another), not held where it lies above, undecided where it covers it or where there are
-fewer than three seeds.
+A claim "A is better than B" is that q_A(s) - q_B(s) lies below a margin (0, unless the claim says
+another); `judgement` says when it is held. Claims of image-to-image models, on other data sets and
+by other measures, are those of `claims_gan_compression`.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from scipy.stats import t as student_t
-
+from slimgen.render.claims_gan_compression import (
+    LACK,
+    MEASURE,
+    OF_A,
+    OF_B,
+    translation_claims,
+    translation_notes,
+)
+from slimgen.render.judgement import judge
 from slimgen.render.number import Number
 from slimgen.render.results import TEACHER, Results
 from slimgen.render.rows import Row, protocol_notes
@@ -22,10 +27,8 @@ from slimgen.render.table_act import by_nfe
 from slimgen.render.table_dbnas import SAMPLERS
 from slimgen.render.table_denoising_student import ddim_settings
 
-MIN_SEEDS = 3
 FEW_STEPS = 10  # "few evaluations" of DDIM
 CLOSE = 0.10  # a tenth of the way from the floor to a Gaussian
-HELD, NOT_HELD = "held", "not held"
 
 
 @dataclass(frozen=True)
@@ -53,28 +56,6 @@ class Comparison:
     b: Model | None = None
     margin: float = 0.0
     missing: str = ""
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """A verdict; the interval exists with three seeds or more."""
-
-    verdict: str
-    low: float | None = None
-    high: float | None = None
-
-
-def judge(differences: tuple[float, ...], margin: float = 0.0) -> Judgement:
-    """Judge the claim that the differences lie below the margin."""
-    n = len(differences)
-    if n < MIN_SEEDS:
-        return Judgement(f"undecided ({n} seed{'s' * (n > 1)})")
-    number = Number(differences)
-    half = float(student_t.ppf(0.975, n - 1)) * (number.sd or 0.0) / math.sqrt(n)
-    low, high = number.mean - half, number.mean + half
-    if high < margin:
-        return Judgement(HELD, low, high)
-    return Judgement(NOT_HELD if low > margin else "undecided", low, high)
 
 
 def dbnas_claims(results: Results) -> Iterator[Comparison]:
@@ -233,12 +214,19 @@ def claims_table(results: Results) -> Table:
             Column("q of A", ".3f"),
             Column("q of B", ".3f"),
             Column("q of A - q of B", "+.3f"),
+            MEASURE,
+            OF_A,
+            OF_B,
+            LACK,
             Column("95 % from", "+.3f"),
             Column("to", "+.3f"),
             Column("MACs of A / B", ".3g"),
             Column("verdict"),
         ),
-        rows=tuple(claim_row(results, claim) for claim in found),
+        rows=(
+            *(claim_row(results, claim) for claim in found),
+            *translation_claims(results),
+        ),
         notes=(
             "Lower q is better. Held: the whole 95 % t-interval of the difference, paired over "
             f"{seeds} seed{'s' * (seeds > 1)}, lies below 0 (below {CLOSE:.2f} where the claim "
@@ -246,5 +234,6 @@ def claims_table(results: Results) -> Table:
             "three seeds. Each comparison stands alone: no correction for their number. "
             "MACs are those of one generated image.",
             *protocol_notes(results),
+            *translation_notes(results),
         ),
     )

@@ -21,6 +21,10 @@ from slimgen.render.figure_curves import (
     dbnas_panels,
     denoising_student_panels,
 )
+from slimgen.render.figure_gan_compression import curve_panels as translation_panels
+from slimgen.render.figure_gan_compression import samples_figure as translations_figure
+from slimgen.render.figure_gan_compression import search_figure as widths_search_figure
+from slimgen.render.figure_gan_compression import widths_figure
 from slimgen.render.figure_images import (
     interpolation_figure,
     interpolation_panels,
@@ -39,6 +43,7 @@ from slimgen.render.table_act import act_table
 from slimgen.render.table_autogan import autogan_table
 from slimgen.render.table_dbnas import dbnas_table
 from slimgen.render.table_denoising_student import denoising_student_table
+from slimgen.render.table_gan_compression import gan_compression_table
 from slimgen.render.table_summary import summary_table
 from slimgen.training.job import StageError
 
@@ -47,6 +52,7 @@ MAKE_TABLE: Mapping[str, Callable[[Results], Table]] = {
     "denoising_student": denoising_student_table,
     "act": act_table,
     "autogan": autogan_table,
+    "gan_compression": gan_compression_table,
     "summary": summary_table,
     "claims": claims_table,
 }
@@ -71,6 +77,10 @@ MAKE_FIGURE: Mapping[str, Callable[[Results], Figure]] = {
     "autogan_search": autogan_search_figure,
     "autogan_correlation": correlation_figure,
     "autogan_architectures": autogan_architectures_figure,
+    "gan_compression_samples": translations_figure,
+    "gan_compression_curves": lambda results: curves_figure(translation_panels(results)),
+    "gan_compression_search": widths_search_figure,
+    "gan_compression_widths": widths_figure,
     "pareto": pareto_figure,
     "time": time_figure,
 }

@@ -11,6 +11,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter
 from matplotlib.transforms import Bbox
 
+from slimgen.render.figure_gan_compression import draw_translators
+from slimgen.render.gan_compression import tasks
 from slimgen.render.results import TEACHER, Results
 from slimgen.render.style import COLOURS, MARKERS, NAMES, WIDTH, use_log
 from slimgen.render.table_summary import Point, points, total_macs
@@ -154,7 +156,10 @@ def row_key(point: Point) -> str:
 
 
 def pareto_figure(results: Results) -> Figure:
-    """Draw q against parameters, MACs, evaluations and time of a sample, all models of the run."""
+    """Draw q against parameters, MACs, evaluations and time of a sample, all models of the run.
+
+    Image-to-image generators stand in panels of their own, one per data set.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     found = dots(results)
@@ -163,11 +168,17 @@ def pareto_figure(results: Results) -> Figure:
     for system in COLOURS:
         mine = [row for row in rows if row.startswith(f"{system}/")]
         marks |= {row: MARKERS[i % len(MARKERS)] for i, row in enumerate(mine)}
-    figure = Figure(figsize=(WIDTH * 1.15, 6.4))
+    others = tasks(results)
+    lines = 2 + -(-len(others) // 2)
+    figure = Figure(figsize=(WIDTH * 1.15, 3.2 * lines))
     FigureCanvasAgg(figure)
-    axes = figure.subplots(2, 2)
+    every = figure.subplots(lines, 2)
+    axes = every[:2]
     for ax, axis in zip(axes.flat, AXES, strict=True):
         draw(ax, found, axis, marks)
+    draw_translators(every.flat[4 : 4 + len(others)], others)
+    for ax in every.flat[4 + len(others) :]:
+        ax.axis("off")
     handles = []
     for row in rows:
         system, name = row.split("/", 1)

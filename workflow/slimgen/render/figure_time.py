@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from slimgen.config.rows import made_by
 from slimgen.render.architecture import spaces
 from slimgen.render.autogan import searches as autogan_searches
+from slimgen.render.gan_compression import supernets
 from slimgen.render.number import Number
 from slimgen.render.results import TEACHER, Results, setting_of
 from slimgen.render.style import COLOURS, NAMES, WIDTH
@@ -50,6 +51,9 @@ def bars(results: Results) -> list[Bar]:
         for name in autogan_searches(results) if system == "autogan" and rows else ():
             trained = training_seconds(results, "autogan.search", name)
             found.append((system, f"{NAMES[system]}: search {name}", trained, 0.0))
+        for name in supernets(results) if system == "gan_compression" and rows else ():
+            trained = training_seconds(results, "gan_compression.supernet", name)
+            found.append((system, f"{NAMES[system]}: supernet {name}", trained, 0.0))
         for row in rows:
             label = TEACHER if system == TEACHER else f"{NAMES[system]}: {row}"
             trained = training_seconds(results, *made_by(system, row))

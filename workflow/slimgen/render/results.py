@@ -237,6 +237,13 @@ class Results:
         return self.reference("inception_score", REPORT)
 
     @property
+    def own_accuracy(self) -> float | None:
+        """Share of the report split that the classifier names rightly; None without labels."""
+        self.reference("floor")  # the file is read and sound
+        records = self.seen[self.reference_path]
+        return next((r.value for r in records if r.metric == "classifier_accuracy"), None)
+
+    @property
     def features(self) -> str:
         """The feature network of the run, `classifier` or `inception`."""
         floor = self.reference("floor")

@@ -103,6 +103,17 @@ def report_score_row(results: Results) -> Row:
     }
 
 
+def classifier_words(results: Results) -> str:
+    """Return which classifier gives the features, and how far it can be trusted."""
+    resize, accuracy = results.floor.resize, results.own_accuracy
+    words = "features of a classifier trained on the train split"
+    if resize not in (None, "none"):
+        words = f"features of the classifier of another data set ({resize})"
+    if accuracy is None:
+        return words
+    return f"{words} (right on {accuracy:.1%} of the report split)"
+
+
 def protocol_notes(results: Results) -> tuple[str, ...]:
     """Return the sentences that say by which protocol a table's numbers were measured."""
     names = ", ".join(str(seed) for seed in results.settings.seeds)
@@ -113,20 +124,20 @@ def protocol_notes(results: Results) -> tuple[str, ...]:
     if results.features == "inception":
         network = "Inception features"
     else:
-        accuracy = results.reference("classifier_accuracy").value
-        network = (
-            "features of a classifier trained on the train split "
-            f"(right on {accuracy:.1%} of the report split), so not comparable with Inception FIDs"
-        )
+        network = f"{classifier_words(results)}, so not comparable with Inception FIDs"
     codes = {
-        record.code
+        (system == "gan_compression", record.code)  # whose rows another stage measures
         for system, rows in results.settings.systems.items()
         for row in rows
         for seed in results.settings.seeds
         for record in results.records(system, row, seed)
     }
     extra = [f"FID: {results.floor.note}."] if results.floor.note else []
-    extra += ["Rows were measured by different versions of the code."] if len(codes) > 1 else []
+    extra += (
+        ["Rows were measured by different versions of the code."]
+        if len(codes) > len({other for other, _ in codes})
+        else []
+    )
     return (
         f"{results.settings.dataset}: {results.num_images:,} generated images against the report "
         f"split; {results.named('fid')} on {network}; {seeds}.",

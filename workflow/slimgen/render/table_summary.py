@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from slimgen.render.gan_compression import tasks
 from slimgen.render.number import Number
 from slimgen.render.results import TEACHER, Results
 from slimgen.render.rows import (
@@ -30,6 +31,7 @@ from slimgen.render.rows import (
 from slimgen.render.table import Column, Table
 
 SYSTEM_COLUMN = Column("system")
+DATASET = Column("data set")
 TOTAL_MACS = Column("MACs of a sample (M)", ",.2f")
 MAIN_DBNAS = ("S1-linear", "S2-linear", "widths")
 MAIN_AUTOGAN = ("autogan", "random")
@@ -55,6 +57,8 @@ class Point:
             return f"AutoGAN, {row}"
         if self.system in (TEACHER, "dbnas"):
             return f"{row}, {self.setting}"
+        if self.setting == "translation":
+            return row
         if self.setting in ("one-step", "consistency-1"):
             return f"{row}, 1 step"
         return f"{row}, {self.setting.removeprefix('consistency-')} steps"
@@ -105,6 +109,26 @@ def point_row(results: Results, point: Point) -> Row:
     }
 
 
+def translation_rows(results: Results) -> list[Row]:
+    """Return full and compressed image-to-image generators with their floors, task by task."""
+    rows: list[Row] = []
+    for task in tasks(results):
+        for row in (task.teacher, task.compressed):
+            if row is not None:
+                point = Point("gan_compression", row, "translation")
+                rows.append({**point_row(task.results, point), DATASET.name: task.dataset})
+        for cells in (*reference_rows(task.results), report_score_row(task.results)):
+            name = f"{cells[ROW.name]}, {task.dataset}"
+            rows.append({**cells, DATASET.name: task.dataset, ROW.name: name})
+    return rows
+
+
+def translation_notes(results: Results) -> tuple[str, ...]:
+    """Return the protocols of the image-to-image generators' data sets."""
+    notes = tuple(note for task in tasks(results) for note in protocol_notes(task.results))
+    return (*notes, "Numbers of different data sets cannot be compared.") if notes else ()
+
+
 def summary_table(results: Results) -> Table:
     """Return the summary table."""
     return Table(
@@ -112,6 +136,7 @@ def summary_table(results: Results) -> Table:
         title=f"Summary of the run {results.settings.run}",
         columns=(
             SYSTEM_COLUMN,
+            DATASET,
             ROW,
             PARAMS,
             MACS,
@@ -128,9 +153,11 @@ def summary_table(results: Results) -> Table:
             *(point_row(results, point) for point in points(results)),
             *reference_rows(results),
             report_score_row(results),
+            *translation_rows(results),
         ),
         notes=(
             *protocol_notes(results),
+            *translation_notes(results),
             "MACs: one network evaluation on one image; latency: one evaluation; MACs of a sample: "
             "NFE times MACs.",
             TIMES_NOTE,

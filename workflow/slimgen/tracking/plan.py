@@ -192,6 +192,11 @@ def page_files(config: Config, page: str) -> list[str]:
         if "dbnas" in systems:
             for name in _variants(config)["dbnas.supernet"]:
                 files.append(f"{PlannedJob('dbnas.supernet', name, seed).folder}/log.jsonl")
+        if "gan_compression" in systems:
+            for name in _variants(config)["gan_compression.supernet"]:
+                files.append(
+                    f"{PlannedJob('gan_compression.supernet', name, seed).folder}/log.jsonl"
+                )
         for system in systems:
             for name in _variants(config).get(f"{system}.search", ()):
                 folder = PlannedJob(f"{system}.search", name, seed).folder

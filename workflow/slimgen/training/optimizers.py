@@ -27,14 +27,18 @@ def make_optimizer(
     )
 
 
-def learning_rate(settings: OptimizerSettings, step: int, steps: int) -> float:
+def learning_rate(
+    settings: OptimizerSettings, step: int, steps: int, *, decay_start: float = 0.0
+) -> float:
     """Return the learning rate of step `step` (from 0) of `steps`.
 
-    Linear warm-up reaches `lr` at step `warmup`; the decay to 0 spans the remaining steps.
+    Linear warm-up reaches `lr` at step `warmup`; the decay to 0 spans the remaining steps, or those
+    after the share `decay_start` of all.
     """
     if step < settings.warmup:
         return settings.lr * (step + 1) / settings.warmup
-    progress = (step - settings.warmup) / max(1, steps - settings.warmup)
+    start = max(settings.warmup, round(decay_start * steps))
+    progress = max(0, step - start) / max(1, steps - start)
     if settings.decay == "cosine":
         return settings.lr * 0.5 * (1 + math.cos(math.pi * progress))
     if settings.decay == "linear":
@@ -48,6 +52,7 @@ def optimizer_step(
     *,
     step: int,
     steps: int,
+    decay_start: float = 0.0,
     scaler: torch.amp.GradScaler | None = None,
 ) -> torch.Tensor | None:
     """Set the learning rate, clip, step, clear gradients; return the norm if clipped.
@@ -56,7 +61,7 @@ def optimizer_step(
     """
     norm = None
     for group in optimizer.param_groups:
-        group["lr"] = learning_rate(settings, step, steps)
+        group["lr"] = learning_rate(settings, step, steps, decay_start=decay_start)
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     average_gradients(parameters)
     if scaler is not None:

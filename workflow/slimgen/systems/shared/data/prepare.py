@@ -3,7 +3,8 @@
 Every other stage reads only these files. Where the source has an official test set (CIFAR-10,
 Fashion-MNIST) the report split is drawn from it alone, so that the reported numbers are about
 images that no published recipe trains on, and the rest of the test set stays unused; train, search
-and validation come from the official train images.
+and validation come from the official train images. A source of pairs gives `inputs` and
+`input_labels` beside the targets, which are the `images` and `labels` of its files.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ import numpy as np
 from slimgen.config.shared import DataPrepareSettings
 from slimgen.data.errors import DataError
 from slimgen.data.files import atomic_path, digest, write_json
+from slimgen.data.pair_split import split_pairs
 from slimgen.data.progress import Reporter
-from slimgen.data.raw import Raw
+from slimgen.data.raw import Raw, RawPairs
 from slimgen.data.sources import read_source
 from slimgen.data.split import SPLITS, split_indices
 from slimgen.training.job import Job, StageError
@@ -63,14 +65,14 @@ def pixel_statistics(images: np.ndarray) -> dict[str, list[float] | float]:
     }
 
 
-def write_arrays(path: Path, images: np.ndarray, labels: np.ndarray) -> None:
+def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
     """Write one split atomically; equal arrays give equal bytes.
 
     Raises StageError naming the file where it cannot be written.
     """
     try:
         with atomic_path(path) as temporary, temporary.open("wb") as file:
-            np.savez(file, images=images, labels=labels)
+            np.savez(file, allow_pickle=False, **arrays)
     except OSError as error:
         raise StageError(f"cannot write {path}: {error.strerror or error}") from None
 
@@ -82,10 +84,25 @@ def describe_split(raw: Raw, indices: np.ndarray, path: Path) -> dict[str, Any]:
     return {"size": len(indices), "sha256": digest(path), "class_counts": counts.tolist()}
 
 
-def prepare(settings: DataPrepareSettings, job: Job) -> None:
-    """Write train, search, validation and report as .npz (`images`, `labels`) and manifest.json.
+def describe_pairs(
+    raw: RawPairs, parts: dict[str, tuple[np.ndarray, np.ndarray]]
+) -> dict[str, Any]:
+    """Return what the manifest says of pairs beyond their targets."""
+    return {
+        "pairs": "aligned" if raw.relation == "aligned" else "unaligned",
+        "input_kind": "labels" if raw.input_classes else "image",
+        "input_classes": raw.input_classes,
+        "input_shape": list(raw.inputs.images.shape[1:]),
+        "input_sha256": raw.inputs.sha256,
+        "input_splits": {name: len(inputs) for name, (inputs, _) in parts.items()},
+    }
 
-    Raises StageError naming a source that cannot be read, fetched or split.
+
+def prepare(settings: DataPrepareSettings, job: Job) -> None:
+    """Write train, search, validation and report as .npz and manifest.json.
+
+    The files hold `images` and `labels`, and for pairs `inputs` and `input_labels`. Raises
+    StageError naming a source that cannot be read, fetched or split.
     """
     sizes = {name: getattr(settings, name) for name in SPLITS if name != "train"}
 
@@ -94,12 +111,23 @@ def prepare(settings: DataPrepareSettings, job: Job) -> None:
 
     try:
         with Reporter(publish=publish, poll=job.stop_if_asked) as report:
-            raw = read_source(settings.source, report)
-        parts = split_indices(raw.labels, sizes, seed=settings.split_seed, test=raw.test)
+            found = read_source(settings.source, report)
+        pairs = found if isinstance(found, RawPairs) else None
+        raw = found.targets if isinstance(found, RawPairs) else found
+        both = {} if pairs is None else split_pairs(pairs, sizes, seed=settings.split_seed)
+        parts = {name: targets for name, (_, targets) in both.items()} or split_indices(
+            raw.labels, sizes, seed=settings.split_seed, test=raw.test
+        )
     except DataError as error:
         raise StageError(f"{job.stage}: {error}") from None
     for name, indices in parts.items():
-        write_arrays(job.out / f"{name}.npz", raw.images[indices], raw.labels[indices])
+        arrays = {"images": raw.images[indices], "labels": raw.labels[indices]}
+        if pairs is not None:
+            own, sources = both[name][0], pairs.inputs
+            arrays |= {"inputs": sources.images[own], "input_labels": sources.labels[own]}
+            if not len(own) or not len(indices):
+                raise StageError(f"{job.stage}: split {name} has images on one side only")
+        write_arrays(job.out / f"{name}.npz", arrays)
     manifest = {
         # A mirror is where this machine looked, not what it found: the sha256 says that.
         "source": settings.source.model_dump(mode="json", exclude={"mirror"}) | raw.notes,
@@ -112,6 +140,7 @@ def prepare(settings: DataPrepareSettings, job: Job) -> None:
         "unused": len(raw.images) - sum(map(len, parts.values())),
         "duplicates_across_splits": duplicates_across(raw.images, parts),
         "train_pixels": pixel_statistics(raw.images[parts["train"]]),
+        **({} if pairs is None else describe_pairs(pairs, both)),
     }
     write_json(job.out / "manifest.json", manifest)
     summary = ", ".join(f"{name} {len(indices)}" for name, indices in parts.items())

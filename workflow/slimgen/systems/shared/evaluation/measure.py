@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -23,13 +22,11 @@ from slimgen.diffusion.denoiser import ConsistencyProcess, DiffusionProcess, Pro
 from slimgen.diffusion.sampling import generate, nfe_of
 from slimgen.diffusion.saved import SavedModel, load_model
 from slimgen.evaluation.complexity import count_macs, count_params
-from slimgen.evaluation.feature_network import FeatureNetwork, open_feature_network
-from slimgen.evaluation.fidelity import fidelity
-from slimgen.evaluation.generation import Generated, stream
+from slimgen.evaluation.feature_network import FeatureNetwork
+from slimgen.evaluation.generation import stream
 from slimgen.evaluation.grid import save_grid
 from slimgen.evaluation.latency import measure_latency
 from slimgen.evaluation.record import (
-    RANK_DEFICIENT,
     SHOWN,
     Record,
     find,
@@ -37,34 +34,11 @@ from slimgen.evaluation.record import (
     read_records,
     write_records,
 )
-from slimgen.evaluation.reference import Reference, load_reference
+from slimgen.evaluation.reference import Reference, load_reference, open_reference_network
+from slimgen.evaluation.scoring import MakeRecord, check_enough, score_records
 from slimgen.networks.stored import WEIGHTS
 from slimgen.training.job import Job, StageError
 from slimgen.training.precision import Compute, resolve
-
-MakeRecord = Callable[..., Record]
-
-
-def open_network(
-    settings: MeasureSettings, reference: Reference, classifier: Path | None, device: torch.device
-) -> FeatureNetwork:
-    """Read the very feature network that the reference was made with.
-
-    Raises ValueError where it is missing or damaged, or another one.
-    """
-    network = open_feature_network(
-        reference.network,
-        classifier=classifier,
-        inception_path=settings.inception_path,
-        inception_sha256=reference.network_sha256,
-        device=device,
-    )
-    if network.sha256 != reference.network_sha256:
-        raise ValueError(
-            f"{classifier}: sha256 {network.sha256}, but the reference was made with a "
-            f"{reference.network} of sha256 {reference.network_sha256}"
-        )
-    return network
 
 
 def samplers_of(process: Process, settings: MeasureSettings) -> list[str]:
@@ -106,12 +80,7 @@ def check_sizes(
             f"{folder}: its images are (channels, height, width) {made}, "
             f"those of the reference {shape}"
         )
-    needed = max(2, settings.is_splits, settings.neighbours + 1)
-    if settings.num_images < needed:
-        raise ValueError(
-            f"num_images = {settings.num_images}: too few; FID, {settings.is_splits} splits and "
-            f"{settings.neighbours} neighbours need at least {needed}"
-        )
+    check_enough(settings.num_images, settings, "num_images")
 
 
 @dataclass(frozen=True)
@@ -170,43 +139,6 @@ def size_records(subject: Subject, settings: MeasureSettings) -> list[Record]:
     ]
 
 
-def score_records(
-    images: Generated, settings: MeasureSettings, subject: Subject, record: MakeRecord
-) -> list[Record]:
-    """Return every score of one sampler's images, and how fast they came."""
-    scores = fidelity(
-        images.features,
-        images.logits,
-        subject.reference,
-        is_splits=settings.is_splits,
-        kid_subsets=settings.kid_subsets,
-        kid_subset_size=settings.kid_subset_size,
-        neighbours=settings.neighbours,
-    )
-    network, n = subject.network, len(images.features)
-    deficient = min(n, len(subject.reference.features)) <= images.features.shape[1]
-    scored = partial(
-        record,
-        features=network.name,
-        features_sha256=network.sha256,
-        resize=network.resize,
-    )
-    records = [
-        scored(
-            metric=metric_name(metric, network.name),
-            value=score.value,
-            spread=score.spread,
-            note=RANK_DEFICIENT if deficient and metric in ("fid", "q") else None,
-        )
-        for metric, score in scores.items()
-    ]
-    return [
-        *records,
-        record(metric="generation_seconds", value=images.seconds),
-        record(metric="images_per_second", value=n / images.seconds),
-    ]
-
-
 def measure_sampler(
     subject: Subject,
     settings: MeasureSettings,
@@ -234,7 +166,9 @@ def measure_sampler(
         progress=progress,
     )
     record = partial(subject.record, num_images=settings.num_images, seconds=0.0, **fields)
-    records = score_records(images, settings, subject, record)
+    records = score_records(
+        images, settings, reference=subject.reference, network=subject.network, record=record
+    )
     seconds = round(time.monotonic() - start, 3)
     save_grid(job.state / f"{name}.png", images.shown, settings.grid)
     write_records(done, [replace(r, seconds=seconds) for r in records])
@@ -257,7 +191,9 @@ def measure(
     compute = resolve(settings.runtime, job.device)
     try:
         compared = load_reference(reference)
-        network = open_network(settings, compared, classifier, compute.device)
+        network = open_reference_network(
+            compared, classifier, inception_path=settings.inception_path, device=compute.device
+        )
         saved = load_model(model, compute.device)
         check_sizes(saved, model, settings, compared.shape)
         names = samplers_of(saved.process, settings)

@@ -1,7 +1,8 @@
 """Stage evaluation.reference: what every model of a data set is compared with, computed once.
 
 The report split under the feature network; the floor (train split against report split), where
-q = 0; and the FID of images drawn from a Gaussian fitted to the train pixels, where q = 1.
+q = 0; and the FID of images drawn from a Gaussian fitted to the train pixels, where q = 1. The
+classifier may be that of another data set, `pool` then brings images to its size.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from slimgen.evaluation.feature_network import (
 )
 from slimgen.evaluation.fidelity import (
     Score,
+    accuracy,
     inception_score,
     kernel_distance,
     precision_recall,
@@ -59,7 +61,15 @@ def describe(
     gauss = frechet_distance(fit_gaussian(gauss_features), gaussian, H)
     quality(gauss, floor=floor, gauss=gauss)  # raises where q would mean nothing
     reference = Reference(
-        features, gaussian, H, report.shape, floor, gauss, network.name, network.sha256
+        features,
+        gaussian,
+        H,
+        report.shape,
+        floor,
+        gauss,
+        network.name,
+        network.sha256,
+        settings.pool,
     )
     kid = kernel_distance(
         train_features,
@@ -77,9 +87,9 @@ def describe(
         (metric_name("precision", network.name), TRAIN, len(train), Score(precision)),
         (metric_name("recall", network.name), TRAIN, len(train), Score(recall)),
     ]
-    if network.name == "classifier":
-        right = (logits.argmax(1) == report.labels).double().mean()
-        values.append(("classifier_accuracy", REPORT, len(report), Score(float(right))))
+    right = accuracy(network, logits, report.labels, report.num_classes)
+    if right is not None:
+        values.append(("classifier_accuracy", REPORT, len(report), Score(right)))
     record = partial(
         Record,
         seconds=round(time.monotonic() - start, 3),
@@ -120,6 +130,7 @@ def reference(
             inception_path=settings.inception_path,
             inception_sha256=settings.inception_sha256,
             device=torch.device(job.device),
+            pool=settings.pool,
         )
         train, report = load_split(data, "train"), load_split(data, "report")
         result, records = describe(settings, job, network, train, report)
