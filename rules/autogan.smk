@@ -19,8 +19,8 @@ rule autogan_search:
         "../envs/slimgen.yaml"
     threads: 1
     resources:
-        mem_mb=16000,
-        runtime=2880,
+        mem_mb=more_memory(16000),
+        runtime=more_time(2880),
         gpu=1,
     params:
         config=settings_of("autogan.search"),
@@ -54,8 +54,8 @@ rule autogan_student:
         "../envs/slimgen.yaml"
     threads: 1
     resources:
-        mem_mb=16000,
-        runtime=2880,
+        mem_mb=more_memory(16000),
+        runtime=more_time(2880),
         gpu=1,
     params:
         config=settings_of("autogan.student"),
@@ -87,8 +87,8 @@ rule autogan_transfer:
         "../envs/slimgen.yaml"
     threads: 1
     resources:
-        mem_mb=16000,
-        runtime=2880,
+        mem_mb=more_memory(16000),
+        runtime=more_time(2880),
         gpu=1,
     params:
         config=settings_of("autogan.transfer"),

@@ -115,8 +115,8 @@ rule evaluation_translate:
         "../envs/slimgen.yaml"
     threads: 1
     resources:
-        mem_mb=16000,
-        runtime=480,
+        mem_mb=more_memory(16000),
+        runtime=more_time(480),
         gpu=1,
     params:
         config=settings_of("evaluation.translate"),

@@ -20,8 +20,8 @@ rule gan_compression_teacher:
         "../envs/slimgen.yaml"
     threads: 1
     resources:
-        mem_mb=16000,
-        runtime=2880,
+        mem_mb=more_memory(16000),
+        runtime=more_time(2880),
         gpu=1,
     params:
         config=settings_of("gan_compression.teacher"),
@@ -51,8 +51,8 @@ rule gan_compression_mobile_teacher:
         "../envs/slimgen.yaml"
     threads: 1
     resources:
-        mem_mb=16000,
-        runtime=2880,
+        mem_mb=more_memory(16000),
+        runtime=more_time(2880),
         gpu=1,
     params:
         config=settings_of("gan_compression.mobile_teacher"),
@@ -83,8 +83,8 @@ rule gan_compression_pretrain:
         "../envs/slimgen.yaml"
     threads: 1
     resources:
-        mem_mb=16000,
-        runtime=2880,
+        mem_mb=more_memory(16000),
+        runtime=more_time(2880),
         gpu=1,
     params:
         config=settings_of("gan_compression.pretrain"),
@@ -115,8 +115,8 @@ rule gan_compression_supernet:
         "../envs/slimgen.yaml"
     threads: 1
     resources:
-        mem_mb=16000,
-        runtime=2880,
+        mem_mb=more_memory(16000),
+        runtime=more_time(2880),
         gpu=1,
     params:
         config=settings_of("gan_compression.supernet"),
@@ -147,8 +147,8 @@ rule gan_compression_search:
         "../envs/slimgen.yaml"
     threads: 1
     resources:
-        mem_mb=16000,
-        runtime=1440,
+        mem_mb=more_memory(16000),
+        runtime=more_time(1440),
         gpu=1,
     params:
         config=settings_of("gan_compression.search"),
@@ -182,8 +182,8 @@ rule gan_compression_student:
         "../envs/slimgen.yaml"
     threads: 1
     resources:
-        mem_mb=16000,
-        runtime=2880,
+        mem_mb=more_memory(16000),
+        runtime=more_time(2880),
         gpu=1,
     params:
         config=settings_of("gan_compression.student"),
@@ -212,8 +212,8 @@ rule gan_compression_export:
         "../envs/slimgen.yaml"
     threads: 1
     resources:
-        mem_mb=16000,
-        runtime=240,
+        mem_mb=more_memory(16000),
+        runtime=more_time(240),
         gpu=1,
     params:
         config=settings_of("gan_compression.export"),

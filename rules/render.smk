@@ -103,6 +103,7 @@ rule render_autogan:
         "<logs>/render/autogan.log",
     benchmark:
         "<logs>/render/autogan.tsv"
+    localrule: True
     conda:
         "../envs/slimgen.yaml"
     threads: 1
@@ -128,6 +129,7 @@ rule render_gan_compression:
         "<logs>/render/gan_compression.log",
     benchmark:
         "<logs>/render/gan_compression.tsv"
+    localrule: True
     conda:
         "../envs/slimgen.yaml"
     threads: 1
