@@ -97,5 +97,3 @@ def test_random_vectors_differ_and_end_where_the_budget_has_no_more() -> None:
 def test_there_is_always_a_parent(ratio) -> None:
     settings = ChannelEvolution(population=4, generations=2, parent_ratio=ratio)
     assert len(run(0, settings)) == 12
-
-
