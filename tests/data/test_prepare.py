@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from slimgen.config.shared import ArraySource, DataPrepareSettings, DownloadSource, FolderSource
+from slimgen.config.shared import DataPrepareSettings
+from slimgen.config.sources import ArraySource, DownloadSource, FolderSource
 from slimgen.data.dataset import SPLITS, load_manifest, load_split
 from slimgen.data.files import digest
 from slimgen.systems.shared.data.prepare import prepare

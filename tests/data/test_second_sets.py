@@ -8,7 +8,7 @@ import tarfile
 import numpy as np
 import pytest
 
-from slimgen.config.shared import DownloadSource, PhotoPatchesSource
+from slimgen.config.sources import DownloadSource, PhotoPatchesSource
 from slimgen.data.download import RemoteFile
 from slimgen.data.errors import DataError
 from slimgen.data.files import digest

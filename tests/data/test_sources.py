@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from slimgen.config.shared import ArraySource, DownloadSource, FolderSource
+from slimgen.config.sources import ArraySource, DownloadSource, FolderSource
 from slimgen.data.archive import read_members
 from slimgen.data.arrays import read_arrays
 from slimgen.data.errors import DataError

@@ -9,8 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from slimgen.config.shared import (
-    DataPrepareSettings,
+from slimgen.config.shared import DataPrepareSettings
+from slimgen.config.sources import (
     DigitPairsSource,
     LabelFolderSource,
     PairedFolderSource,

@@ -24,7 +24,8 @@ BLOCKS = {
     "up_blocks.0": 4,
     "up_blocks.1": 4,
 }
-KERNELS = {"S1": 1, "S2": 3, "random": 5, "global": 1}
+KERNELS = {"S1": 1, "S2": 3, "random": 5, "global": 1, "widths": 3}
+WIDE, NARROW = 16, 8  # inner widths of the search `widths`, which halves those of up_blocks.1
 ROWS = {
     "teacher": ["digits"],
     "dbnas": [
@@ -37,6 +38,7 @@ ROWS = {
         "global",
         "no_dis-S2",
         "fixed_loss-S1",
+        "widths",
     ],
     "denoising_student": ["teacher", "S2"],
     "act": ["act", "ct", "ct-macs", "act-noaug", "act-searched"],
@@ -161,7 +163,8 @@ class Tree:
             for system, rows in self.rows.items():
                 for row in rows:
                     self._write_model(system, row, seed)
-            self._write_log("dbnas.supernet", "kernels", seed, [f"loss/{name}" for name in BLOCKS])
+            for space in ("kernels", "kernels_widths"):
+                self._write_log("dbnas.supernet", space, seed, [f"loss/{name}" for name in BLOCKS])
             for search in KERNELS:
                 self._write_search(search, seed)
             for number, search in enumerate(self.rows.get("autogan", ())[:4]):
@@ -371,10 +374,16 @@ class Tree:
         cost = sum(k * k for ks in chosen.values() for k in ks) / sum(
             9 * n for n in BLOCKS.values()
         )
+        base_widths = {block: [WIDE] * (count // 2) for block, count in BLOCKS.items()}
+        widths = {
+            "widths": base_widths | {"up_blocks.1": [NARROW, NARROW]},
+            "base_widths": base_widths,
+        }
         folder = self.folder("dbnas.search", search, seed)
         write_json(
             folder / "arch.json",
             {
+                **(widths if search == "widths" else {}),
                 "system": "dbnas",
                 "cost": "params",
                 "is_base": changed == 0,
@@ -389,7 +398,7 @@ class Tree:
             "method": method,
             "r": {"S1": 1.5, "S2": 1.1}.get(search, 1.0),
             "cost": "params",
-            "supernet": "kernels",
+            "supernet": "kernels_widths" if search == "widths" else "kernels",
         }
         write_json(
             folder / "settings.json", {"stage": "dbnas.search", "seed": seed, "settings": settings}

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from slimgen.config.shared import LabelFolderSource, PairedFolderSource, UnpairedFolderSource
+from slimgen.config.sources import LabelFolderSource, PairedFolderSource, UnpairedFolderSource
 from slimgen.data.errors import DataError
 from slimgen.data.folder import centre_square, decode, list_images
 from slimgen.data.progress import Report, silent

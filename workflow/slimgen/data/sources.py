@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from slimgen.config.shared import (
+from slimgen.config.sources import (
     ArraySource,
     DigitPairsSource,
     DigitsSource,
