@@ -41,6 +41,10 @@ def faults(changes: dict[str, Any]) -> list[str]:
             {"seeds": [1, 1]},
             "config: seeds = [1, 1]: seeds are at least 0, and none is there twice",
         ),
+        (
+            {"gan_compression": {"student": {"widths": 16163216}}},
+            "config: gan_compression.student.widths = 16163216: YAML reads 16_16_32 as one ",
+        ),
         ({"dataset": "nope"}, "config: dataset = 'nope': no such name; it can be digits"),
         ({"act": 3}, "config: act = 3: a group of keys is needed here"),
         (

@@ -42,6 +42,18 @@ TOGETHER: dict[str, dict[str, Any]] = {
     "autogan.search.cells": {"cells": 1},
     "autogan.student.arch": {"variants": {"autogan": {"arch": "A"}}},
     "autogan.transfer.arch": {"variants": {"autogan": {"arch": "A"}}},
+    "gan_compression.teacher.generator.separable": {"generator": {"separable": ["up"]}},
+    "gan_compression.mobile_teacher.generator.separable": {"generator": {"separable": ["up"]}},
+    "gan_compression.teacher.generator.build": {
+        "generator": {"kind": "custom", "build": "a.b:c", "elastic": {"x": ["y"]}}
+    },
+    "gan_compression.supernet.separable": {"separable": ["up"]},
+    "gan_compression.student.separable": {"separable": ["up"]},
+    "gan_compression.supernet.config_set": {"config_set": [*[[3, 2]] * 7, [3, 2, 1]]},
+    "gan_compression.search.budget": {"budget": 1e6, "budget_ratio": None},
+    "gan_compression.student.search": {
+        "variants": {"pix2pix": {"search": None, "widths": "3_2_3_2_3_2_3_2", "begin": "random"}}
+    },
     "act.student.sampling_weights": {"sampling_weights": "target", "target": "ema"},
 }
 # Leaves that have one value only.
@@ -49,11 +61,25 @@ FIXED = {
     "denoising_student.pairs.sampling.eta",
     "autogan.search.init_from",  # a search starts from random weights
     "autogan.search.ema.decay",  # and averages none
+    # The callable of a custom generator, which the teacher here is not
+    *(
+        f"gan_compression.{s}.build"
+        for s in ("pretrain", "supernet", "search", "student", "export")
+    ),
+    "evaluation.translate.build",
+    "gan_compression.mobile_teacher.generator.build",  # as of those distilled from it
 }
 
 
 # Pages say which data set a row is of.
-ALSO = {"autogan.transfer.dataset": {"render"}}
+ALSO = {
+    f"{stage}.dataset": {"render"}
+    for stage in (
+        "autogan.transfer",
+        "gan_compression.teacher",
+        "gan_compression.mobile_teacher",
+    )
+}
 
 
 @cache
@@ -120,7 +146,8 @@ def candidates(annotation: Any, value: Any) -> Iterator[Any]:
         elif kind is float:
             yield from ([value * 1.25, value / 2, 1.0, 0.25] if isinstance(value, float) else [0.5])
         elif kind is str:
-            names = ("digits", "photo_patches", "random", "other", "S1")
+            names = ("digits", "photo_patches", "random", "other", "S1", "unused")
+            yield from ("teacher/pix2pix", "mobile_teacher/pix2pix")
             yield from ("elsewhere", *names, "dbnas/base", "ddim-3", "0" * 64)
         elif typing.get_origin(kind) is tuple:
             yield from other_sequences(value) if value else ([1], [0.5], ["ddim-3"])

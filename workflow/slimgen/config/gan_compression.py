@@ -77,6 +77,14 @@ class DistilledSettings(TranslationSettings):
         """Return the teacher's stage and variant."""
         return split_origin(self.teacher)
 
+    @field_validator("widths", mode="before", check_fields=False)
+    @classmethod
+    def _widths_are_text(cls, value: Any) -> Any:
+        """Tell that `16_16_32` without quotes is a number to YAML."""
+        if isinstance(value, int):
+            raise ValueError("YAML reads 16_16_32 as one number: put it in quotes")
+        return value
+
 
 class PretrainSettings(DistilledSettings):
     """gan_compression.pretrain: a narrower mobile student, begun from the largest channels."""
@@ -232,9 +240,7 @@ class ExportSettings(StageSettings):
 
 
 class Export(ExportSettings, Variants):
-    """gan_compression.export; a variant is a row of gan_compression.student."""
-
-    variants: dict[str, dict[str, Any]] = {"pix2pix": {}}
+    """gan_compression.export; a variant is a row of gan_compression.student; by default none."""
 
 
 class GanCompression(Settings):
