@@ -44,9 +44,6 @@ TOGETHER: dict[str, dict[str, Any]] = {
     "autogan.transfer.arch": {"variants": {"autogan": {"arch": "A"}}},
     "gan_compression.teacher.generator.separable": {"generator": {"separable": ["up"]}},
     "gan_compression.mobile_teacher.generator.separable": {"generator": {"separable": ["up"]}},
-    "gan_compression.teacher.generator.build": {
-        "generator": {"kind": "custom", "build": "a.b:c", "elastic": {"x": ["y"]}}
-    },
     "gan_compression.supernet.separable": {"separable": ["up"]},
     "gan_compression.student.separable": {"separable": ["up"]},
     "gan_compression.supernet.config_set": {"config_set": [*[[3, 2]] * 7, [3, 2, 1]]},
@@ -61,13 +58,17 @@ FIXED = {
     "denoising_student.pairs.sampling.eta",
     "autogan.search.init_from",  # a search starts from random weights
     "autogan.search.ema.decay",  # and averages none
-    # The callable of a custom generator, which the teacher here is not
+    # A custom generator, which the teacher here is not: all stages name its callable at once
     *(
         f"gan_compression.{s}.build"
         for s in ("pretrain", "supernet", "search", "student", "export")
     ),
+    *(
+        f"gan_compression.{stage}.generator.{key}"
+        for stage in ("teacher", "mobile_teacher")
+        for key in ("build", "elastic")
+    ),
     "evaluation.translate.build",
-    "gan_compression.mobile_teacher.generator.build",  # as of those distilled from it
 }
 
 
