@@ -197,7 +197,7 @@ rule gan_compression_student:
 
 rule gan_compression_export:
     input:
-        data=translation_data("export", "report"),
+        data=translation_data("export", "validation"),
         model=translation_origin("export"),
     output:
         onnx="<results>/gan_compression/export/{variant}/seed{seed}/generator.onnx",

@@ -29,6 +29,13 @@ UNET = {
     "norm_num_groups": 4,
     "dropout": 0.1,
 }
+RESNET = {"ngf": 4, "blocks": 3}
+PATCH = {
+    "checkpoint_seconds": 0,
+    "log_every": 5,
+    "batch_size": 4,
+    "discriminator": {"ndf": 4, "num_layers": 2},
+}
 EVERY_STEP = {"checkpoint_seconds": 0, "log_every": 5, "batch_size": 16}
 GAN = {
     "checkpoint_seconds": 0,
@@ -161,6 +168,75 @@ STAGES = {
     "autogan_transfer": Stage(
         "autogan.transfer", {**GAN, "steps": 15}, {"data": "data", "model": "autogan_student"}
     ),
+    "edges": Stage("data.prepare", {"source": {"kind": "digit_pairs"}}),
+    "edges_reference": Stage(
+        "evaluation.reference", {**FEW, "pool": 2}, {"data": "edges", "classifier": "classifier"}
+    ),
+    "translator": Stage(
+        "gan_compression.teacher", {**PATCH, "steps": 12, "generator": RESNET}, {"data": "edges"}
+    ),
+    "cyclegan": Stage(
+        "gan_compression.teacher",
+        {**PATCH, "steps": 8, "generator": RESNET, "task": "unpaired", "pool_size": 4},
+        {"data": "edges"},
+    ),
+    "mobile": Stage(
+        "gan_compression.mobile_teacher",
+        {**PATCH, "steps": 12, "generator": RESNET},
+        {"data": "edges"},
+    ),
+    "pretrain": Stage(
+        "gan_compression.pretrain",
+        {**PATCH, "steps": 10, "widths": "3_3_3_3_3_3_3_3"},
+        {"data": "edges", "teacher": "mobile"},
+    ),
+    "widths": Stage(
+        "gan_compression.supernet",
+        {**PATCH, "steps": 10, "config_set": [[4, 2]] * 8},
+        {"data": "edges", "teacher": "translator"},
+    ),
+    "widths_search": Stage(
+        "gan_compression.search",
+        {"pool": 2, "budget_ratio": 1.5, "population": 6, "generations": 2},
+        {
+            "data": "edges",
+            "supernet": "widths",
+            "teacher": "translator",
+            "reward_classifier": "classifier",
+        },
+    ),
+    "compressed": Stage(
+        "gan_compression.student",
+        {**PATCH, "steps": 10},
+        {
+            "data": "edges",
+            "teacher": "translator",
+            "supernet": "widths",
+            "arch": "widths_search/arch.json",
+        },
+    ),
+    "export": Stage(
+        "gan_compression.export",
+        {"num_images": 2, "latency_repeats": 2},
+        {"data": "edges", "model": "compressed"},
+    ),
+    "translate": Stage(
+        "evaluation.translate",
+        {
+            "batch_size": 50,
+            "is_splits": 2,
+            "kid_subset_size": 20,
+            "kid_subsets": 2,
+            "latency_repeats": 2,
+            "grid": 2,
+        },
+        {
+            "model": "compressed",
+            "data": "edges",
+            "reference": "edges_reference/reference.npz",
+            "classifier": "classifier",
+        },
+    ),
 }
 TRAINED = [key for key, stage in STAGES.items() if "checkpoint_seconds" in stage.settings]
 
@@ -259,6 +335,9 @@ def outputs(folder: Path) -> dict[str, Any]:
                 for line in lines
                 if line.get("event") != "resumed"
             ]
+        elif name == "export.json":
+            record = json.loads(path.read_text())
+            found[name] = {key: value for key, value in record.items() if "latency" not in key}
         elif "tfevents" not in name:
             found[name] = digest(path)
     return found

@@ -73,10 +73,10 @@ def test_only_evaluation_reads_the_classifier_and_the_report_split(
             if any(part in path for path in inputs):
                 rules.add(rule)
     reporting, rewarding, report, search = readers.values()
-    assert reporting == {"evaluation_reference", "evaluation_measure"}
-    assert rewarding == {"autogan_search", "autogan_student"}
-    assert report == {"evaluation_reference"}
-    assert search == {"dbnas_search", "classifier_train"}
+    assert reporting == {"evaluation_reference", "evaluation_measure", "evaluation_translate"}
+    assert rewarding == {"autogan_search", "autogan_student", "gan_compression_search"}
+    assert report == {"evaluation_reference", "evaluation_translate"}
+    assert search == {"dbnas_search", "classifier_train", "gan_compression_search"}
 
 
 def test_each_classifier_reads_its_own_images(dry_run: tuple[str, float]) -> None:

@@ -1,7 +1,7 @@
 """gan_compression.export: a student as ONNX, which runs without Python, checked against torch.
 
 The file takes any number of images of the data's size. onnxruntime and torch get the same inputs of
-the report split; the largest difference of a pixel stands in export.json.
+the validation split; the largest difference of a pixel stands in export.json.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def export(settings: ExportSettings, job: Job, *, data: Path, model: Path) -> No
     Raises StageError where the generator cannot be exported, or onnxruntime's images differ from
     torch's by more than `tolerance`.
     """
-    pairs = read_pairs(data, "report")
+    pairs = read_pairs(data, "validation")
     network = read_generator(model, pairs, "cpu", build=settings.build)
     x = pairs.batch_inputs(torch.arange(min(settings.num_images, len(pairs))))
     path = job.out / ONNX
