@@ -369,8 +369,12 @@ def translator_files(stage, variant, seed):
 def searched_teacher(wildcards):
     """Return the teacher of the supernet that a search looks into."""
     supernet = CONFIG.gan_compression.search.variant(wildcards.variant).supernet
-    origin = translation_origin_of(CONFIG, "supernet", supernet)
-    return translator_files(*origin, wildcards.seed)
+    stage, name = translation_origin_of(CONFIG, "supernet", supernet)
+    while (
+        stage == "pretrain"
+    ):  # a narrower student: budget_ratio is of what it learned from
+        stage, name = translation_origin_of(CONFIG, stage, name)
+    return translator_files(stage, name, wildcards.seed)
 
 
 def search_rewarder(wildcards):

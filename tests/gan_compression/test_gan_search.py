@@ -208,3 +208,22 @@ def test_a_criterion_that_the_data_cannot_have(run, strokes) -> None:
 def test_a_supernet_that_is_none(run, tmp_path, resnet) -> None:
     with pytest.raises(StageError, match=r"supernet.*config.json does not exist"):
         run("none", parts=(tmp_path, resnet[1]))
+
+
+def test_what_is_too_slow_is_not_scored(run, monkeypatch) -> None:
+    from slimgen.systems.gan_compression.search import Searching
+
+    monkeypatch.setattr(Searching, "_time", lambda _, widths: float(sum(widths)))
+    found = rows(run("slow", method="exhaustive", latency_budget=38.0, criterion="psnr"))
+    assert 0 < len(found) < 24
+    assert all(sum(parse_widths(row["widths"])) <= 38 for row in found)
+
+
+def test_the_search_looks_at_the_search_and_train_splits_alone(run, edges, tmp_path) -> None:
+    import shutil
+
+    less = tmp_path / "less"
+    shutil.copytree(edges, less)
+    for split in ("validation", "report"):
+        (less / f"{split}.npz").unlink()
+    run("less", data=less, method="exhaustive", criterion="psnr")

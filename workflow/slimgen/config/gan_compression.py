@@ -6,20 +6,27 @@ mobile_teacher -> pretrain before the supernet. Which one a variant follows is w
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from slimgen.config.base import Runtime, Settings, StageSettings, Variants
+from slimgen.config.base import Runtime, Settings, StageSettings, Variants, deep_merge
 from slimgen.config.shared import INCEPTION_SHA256
 from slimgen.config.translation import Generator, Part, TaskVariants, TranslationSettings
 
 Origin = tuple[str, str]  # stage, variant
+Tasks = dict[str, dict[str, Any]]
 SEPARABLE = (
     "Parts that are made of separable convolutions, beside those of the teacher; any part at all "
     "makes a SPADE generator mobile."
 )
 BUILD = "Generators of kind custom: the callable of the teacher, named again (docs)."
+
+
+def tasks_with(changes: Tasks) -> Tasks:
+    """Return the defaults of every task with those of a stage laid over them."""
+    tasks = TranslationSettings.TASKS
+    return {name: deep_merge(own, changes.get(name, {})) for name, own in tasks.items()}
 
 
 def split_origin(value: str) -> Origin:
@@ -47,6 +54,8 @@ class Teacher(TeacherSettings, TaskVariants):
 
 class MobileTeacherSettings(TeacherSettings):
     """gan_compression.mobile_teacher: the same with separable convolutions in some parts."""
+
+    TASKS: ClassVar[Tasks] = tasks_with({"semantic": {"generator": {"mobile": True}}})
 
     generator: Generator = Generator(separable=("blocks",), mobile=True)
 
@@ -106,6 +115,14 @@ class Pretrain(PretrainSettings, TaskVariants):
 class SupernetSettings(DistilledSettings):
     """gan_compression.supernet: one network for every width vector, trained by distillation."""
 
+    TASKS: ClassVar[Tasks] = tasks_with(
+        {
+            "unpaired": {"steps": 534_000, "config_set": "channels-64-cycleGAN"},
+            "semantic": {"steps": 74_000, "config_set": "channels-64"},
+        }
+    )
+
+    steps: int = Field(498_000, ge=1)
     begin: Literal["random", "teacher"] = Field(
         "random", description="`teacher`: the weights of a pretrain or mobile teacher."
     )

@@ -59,10 +59,43 @@ def check_names(config: Config) -> None:
             known = {*config.classifier.train.variants, *datasets(config)}
             path = f"evaluation.reference.variants.{dataset}.classifier"
             _known(path, chosen, sorted(known))
+    _check_rulers(config)
     for system in SYSTEMS:
         for row in getattr(config.tables, system) or ():
             teacher = ["teacher"] if system in ("dbnas", "denoising_student") else []
             _known(f"tables.{system}", row, [*teacher, *rows.get(system, [])])
+
+
+def _check_rulers(config: Config) -> None:
+    """Raise WrongNameError where a search scores with what reports, or on what reports."""
+    reference, prepare = config.evaluation.reference, config.data.prepare
+    chosen = {
+        data: reference.variants.get(data, {}).get("classifier", reference.classifier) or data
+        for data in datasets(config)
+    }
+    for system, stages in (("autogan", ("search", "student")), ("gan_compression", ("search",))):
+        section = getattr(config, system)
+        for stage in stages if section is not None else ():
+            group = getattr(section, stage)
+            for name in group.variants:
+                reward = group.variant(name).reward
+                if reward in chosen.values():
+                    path = f"{system}.{stage}.variants.{name}.reward"
+                    raise WrongNameError(f"{path} = {reward!r}: it reports, no search may see it")
+    # Pairs of digits show the digits: other splits would report on what a classifier learned.
+    cut = ("search", "validation", "report", "split_seed")
+    found: dict[tuple[int, ...], str] = {}
+    for name in dict.fromkeys([*datasets(config), *prepare.variants]):
+        if name in prepare.variants:
+            settings: Any = prepare.variant(name)
+            if settings.source.kind in ("digits", "digit_pairs"):
+                found.setdefault(tuple(getattr(settings, key) for key in cut), name)
+    if len(found) > 1:
+        one, other, *_ = found.values()
+        raise WrongNameError(
+            f"data.prepare.variants: {one} and {other} are made of the same digits and need equal "
+            f"{', '.join(cut)}"
+        )
 
 
 def _stages_with_variants(config: Config) -> Iterable[tuple[str, Any]]:

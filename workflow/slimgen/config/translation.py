@@ -76,6 +76,7 @@ class TranslationSettings(Training):
             "lambda_distill": 0.01,
             "steps": 267_000,
             "batch_size": 1,
+            "decay_start": 0.5,
         },
         "semantic": {
             "generator": {"kind": "spade"},
@@ -87,6 +88,7 @@ class TranslationSettings(Training):
             "lambda_distill": 10.0,
             "steps": 37_000,
             "batch_size": 16,
+            "decay_start": 0.5,
         },
     }
 
@@ -94,7 +96,7 @@ class TranslationSettings(Training):
     steps: int = Field(249_000, ge=1)
     batch_size: int = Field(4, ge=1)
     decay_start: float = Field(
-        0.5, ge=0, le=1, description="Share of the steps after which the rates fall to 0."
+        0.25, ge=0, le=1, description="Share of the steps after which the rates fall to 0."
     )
     discriminator: Discriminator = Discriminator()
     gan_loss: Literal["hinge", "lsgan", "non_saturating"] = "hinge"

@@ -7,7 +7,7 @@ CycleGAN), given or published widths. `steps: 0` writes the supernet's weights a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -18,6 +18,7 @@ from slimgen.data.pairs import Pairs
 from slimgen.evaluation.channel_costs import subnet_costs
 from slimgen.networks.channel_plan import ChannelPlan
 from slimgen.networks.elastic_norms import calibrate
+from slimgen.networks.resnet_generator import ResnetShape
 from slimgen.networks.translators import (
     Shape,
     build_translator,
@@ -49,6 +50,7 @@ from slimgen.training.job import Job, StageError
 from slimgen.training.loop import train
 from slimgen.training.precision import Compute, resolve
 
+FIRST_OF_THIRD = ("edges2shoes/legacy",)  # published vectors of the legacy generator class
 CALIBRATION, BATCH = 256, 64  # images for norms with running statistics, as in the released code
 
 
@@ -102,6 +104,8 @@ def choose(
         if settings.widths is None:
             raise StageError("--arch is needed: the settings name no widths")
         shape = separated(shape_of(teacher), settings.separable)
+        if settings.widths in FIRST_OF_THIRD and isinstance(shape, ResnetShape):
+            shape = replace(shape, first_of_third=True)
         return Chosen(resolve_widths(settings.widths, shape), shape)
     found = read_arch(arch, build=settings.build)
     if settings.widths is not None:
