@@ -9,6 +9,7 @@ from slimgen.config.base import deep_merge
 from slimgen.config.check import check_files
 from slimgen.config.run import ConfigError, load, read_config
 from slimgen.config.sizes import check_sizes
+from slimgen.tracking.plan import planned_jobs
 
 DEMO = Path("config/config.yaml")
 
@@ -29,7 +30,10 @@ DEMO = Path("config/config.yaml")
             r"search\.variants\.S1\.num_images = 100: the search split has 99 images",
         ),
         (
-            {"data": {"prepare": {"variants": {"digits": {"report": 5}}}}},
+            {
+                "data": {"prepare": {"variants": {"digits": {"report": 5}}}},
+                "gan_compression": None,  # its pairs are split as the digits are
+            },
             r"variants\.digits\.report = 5: too few images.*at least 10",
         ),
         (
@@ -73,3 +77,33 @@ def test_check_goes_through_every_file(tmp_path: Path, capsys: pytest.CaptureFix
     assert "absent.yaml: No such file" in said.err
     with pytest.raises(SystemExit):
         check_files([])
+
+
+def test_pairs_without_classes_need_other_features() -> None:
+    """Told before any job: the classifier would be trained, and fail, beside a GAN's teacher."""
+    config = load(
+        {
+            "run": "x",
+            "dataset": "mine",
+            "data": {"prepare": {"variants": {"mine": {"source": PAIRS}}}},
+            "gan_compression": {"teacher": {"dataset": "mine"}},
+        }
+    )
+    with pytest.raises(ConfigError) as error:
+        check_sizes(config)
+    assert "evaluation.reference.variants.mine.features = 'classifier': its pairs" in str(
+        error.value
+    )
+    assert "gan_compression.search.variants.pix2pix.reward = 'reward': a classifier" in str(
+        error.value
+    )
+
+
+PAIRS = {"kind": "paired_folder", "path": "somewhere"}
+
+
+@pytest.mark.parametrize(("system", "trains"), [("gan_compression", False), ("dbnas", True)])
+def test_gans_alone_train_no_diffusion_teacher(system: str, trains: bool) -> None:
+    data = {"prepare": {"variants": {"pairs": {"source": {"kind": "digit_pairs"}}}}}
+    config = load({"run": "x", "dataset": "pairs", "data": data, system: {}})
+    assert any(job.stage == "teacher.train" for job in planned_jobs(config)) == trains

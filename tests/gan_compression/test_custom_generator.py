@@ -178,6 +178,7 @@ def test_taps_of_a_custom_generator_are_named_and_exist(example, trained, edges,
 @pytest.mark.parametrize("stage", ["supernet", "search", "student", "export"])
 def test_a_stage_that_does_not_name_the_callable_stops_the_run(stage) -> None:
     (text,) = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.S)
+    assert load(yaml.safe_load(text)).gan_compression is not None  # as it stands on the page
     section = yaml.safe_load(text)["gan_compression"]
     section["teacher"]["variants"]["unet"]["dataset"] = "edges"
     run = {

@@ -131,3 +131,12 @@ def test_every_table_and_figure_has_a_caption():
 def test_render_imports_no_torch():
     code = "import sys, slimgen.render.command; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("system", ["autogan", "gan_compression", "act"])
+def test_a_run_of_one_system_has_a_summary(tree, tmp_path, system):
+    for other in set(tree.rows) - {system}:
+        del tree.rows[other]
+    tree.write()
+    render("summary", tree.settings(), tree.root, tmp_path / "out")
+    assert (tmp_path / "out/figures/pareto.png").is_file()

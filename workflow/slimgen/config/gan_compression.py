@@ -92,6 +92,8 @@ class DistilledSettings(TranslationSettings):
         """Tell that `16_16_32` without quotes is a number to YAML."""
         if isinstance(value, int):
             raise ValueError("YAML reads 16_16_32 as one number: put it in quotes")
+        if isinstance(value, list | tuple):
+            raise ValueError("widths are text: '16_16_32_...', or the name of a published vector")
         return value
 
 

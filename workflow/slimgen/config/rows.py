@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from slimgen.config.run import Config
 
 SYSTEMS = ("dbnas", "denoising_student", "act", "autogan", "gan_compression")
+GANS = {"autogan", "gan_compression"}  # nothing of theirs begins with the diffusion model
 # system -> prefix of a row -> the stage that made it
 PREFIXES: dict[str, dict[str, str]] = {
     "autogan": {"transfer-": "transfer"},
@@ -34,9 +35,15 @@ def made_by(system: str, row: str) -> tuple[str, str]:
     return f"{system}.student", row
 
 
+def has_teacher(config: Config) -> bool:
+    """Return whether a run has a diffusion teacher: all but those of GANs alone."""
+    named = {system for system in SYSTEMS if getattr(config, system) is not None}
+    return not named or not named <= GANS
+
+
 def model_rows(config: Config) -> dict[str, list[str]]:
     """Return system -> rows of every model that is measured, in the order of the tables."""
-    rows = {"teacher": [config.dataset]}
+    rows = {"teacher": [config.dataset]} if has_teacher(config) else {}
     for system in SYSTEMS:
         section = getattr(config, system)
         if section is None:

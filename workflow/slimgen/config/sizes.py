@@ -10,6 +10,7 @@ from typing import Any
 
 from slimgen.config.dbnas import whole_groups
 from slimgen.config.errors import ConfigError
+from slimgen.config.gan_compression import rewarded
 from slimgen.config.rows import datasets, model_rows
 from slimgen.config.run import Config, stage_settings
 
@@ -18,6 +19,7 @@ def check_sizes(config: Config) -> None:
     """Raise ConfigError with one line for each number or width that cannot work."""
     lines = [
         *_report_lines(config),
+        *_label_lines(config),
         *_measurement_lines(config),
         *_search_lines(config),
         *_width_lines(config),
@@ -37,6 +39,36 @@ def _report_lines(config: Config) -> list[str]:
                 f"data.prepare.variants.{dataset}.report = {data.report}: too few images; "
                 f"is_splits = {reference.is_splits} and neighbours = {reference.neighbours} of "
                 f"evaluation.reference need at least {needed}"
+            )
+    return lines
+
+
+def _label_lines(config: Config) -> list[str]:
+    """Folders of pairs have no classes: no classifier can be trained on them."""
+
+    def classless(dataset: str) -> bool:
+        data: Any = config.data.prepare.variant(dataset)
+        return data.source.kind in ("paired_folder", "unpaired_folder", "label_folder")
+
+    lines = []
+    for dataset in datasets(config):
+        reference: Any = stage_settings(config, "evaluation.reference", dataset)
+        own = reference.features == "classifier" and reference.classifier in (None, dataset)
+        if own and classless(dataset):
+            lines.append(
+                f"evaluation.reference.variants.{dataset}.features = 'classifier': its pairs have "
+                "no classes; features: inception, or classifier: another data set"
+            )
+    compression = config.gan_compression
+    for name in compression.search.variants if compression is not None else ():
+        search: Any = stage_settings(config, "gan_compression.search", name)
+        if not rewarded(search):
+            continue
+        trained: Any = stage_settings(config, "classifier.train", search.reward)
+        if classless(trained.dataset or search.reward):
+            lines.append(
+                f"gan_compression.search.variants.{name}.reward = {search.reward!r}: a classifier "
+                "of pairs without classes; criterion: psnr, or features: inception"
             )
     return lines
 

@@ -12,6 +12,7 @@ from slimgen.data.dataset import to_uint8
 from slimgen.diffusion.sampling import generate
 from slimgen.diffusion.saved import load_model
 from slimgen.evaluation.grid import save_grid
+from slimgen.networks.stored import read_object
 from slimgen.training.job import StageError
 
 DEFAULT_SAMPLERS = {
@@ -37,6 +38,12 @@ def sample(argv: list[str], device: str) -> None:
     if known.num < 1:
         parser.error(f"--num {known.num}: at least one image")
     try:
+        place = known.model / "config.json"
+        if place.is_file() and {"class", "generator"} & read_object(place).keys():
+            raise ValueError(
+                f"{known.model} translates inputs and is not sampled; "
+                "its translations are the samples.png of evaluation.translate"
+            )
         model = load_model(known.model, device)
         name = known.sampler or DEFAULT_SAMPLERS[model.process.kind]
         with torch.inference_mode():

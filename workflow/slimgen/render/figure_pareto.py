@@ -169,15 +169,16 @@ def pareto_figure(results: Results) -> Figure:
         mine = [row for row in rows if row.startswith(f"{system}/")]
         marks |= {row: MARKERS[i % len(MARKERS)] for i, row in enumerate(mine)}
     others = tasks(results)
-    lines = 2 + -(-len(others) // 2)
+    top = 2 if found else 0  # a run of image-to-image generators alone has no panel of others
+    lines = top + -(-len(others) // 2)
     figure = Figure(figsize=(WIDTH * 1.15, 3.2 * lines))
     FigureCanvasAgg(figure)
-    every = figure.subplots(lines, 2)
-    axes = every[:2]
-    for ax, axis in zip(axes.flat, AXES, strict=True):
+    every = figure.subplots(lines, 2, squeeze=False)
+    panels = list(zip(every[:top].flat, AXES, strict=bool(found)))
+    for ax, axis in panels:
         draw(ax, found, axis, marks)
-    draw_translators(every.flat[4 : 4 + len(others)], others)
-    for ax in every.flat[4 + len(others) :]:
+    draw_translators(list(every.flat[2 * top : 2 * top + len(others)]), others)
+    for ax in every.flat[2 * top + len(others) :]:
         ax.axis("off")
     handles = []
     for row in rows:
@@ -195,8 +196,9 @@ def pareto_figure(results: Results) -> Figure:
             )
         )
     figure.tight_layout()
-    figure.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=4)
-    for ax, axis in zip(axes.flat, AXES, strict=True):
+    if handles:
+        figure.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=4)
+    for ax, axis in panels:
         place_labels(ax, frontier(found, axis), found, axis)
     return figure
 

@@ -43,8 +43,7 @@ def bars(results: Results) -> list[Bar]:
     """Return the seconds of every model of the run, in the order of the tables."""
     found = []
     for system in (TEACHER, *(s for s in COLOURS if s != TEACHER)):
-        dataset = (results.settings.dataset,)
-        rows = dataset if system == TEACHER else results.settings.systems.get(system, ())
+        rows = results.settings.systems.get(system, ())
         for space in spaces(results) if system == "dbnas" and rows else ():
             trained = training_seconds(results, "dbnas.supernet", space)
             found.append((system, f"{NAMES[system]}: supernet {space}", trained, 0.0))

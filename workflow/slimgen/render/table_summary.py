@@ -67,7 +67,7 @@ class Point:
 def points(results: Results, *, every: bool = False) -> list[Point]:
     """Return the main models of the run at their main settings, or every model at every setting."""
     settings = results.settings
-    rows = [(TEACHER, settings.dataset)]
+    rows = [(TEACHER, row) for row in settings.systems.get(TEACHER, ())]
     for system, main in (
         ("dbnas", MAIN_DBNAS),
         ("denoising_student", None),

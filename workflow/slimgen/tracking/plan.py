@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from slimgen.config.gan_compression import rewarded
-from slimgen.config.rows import SYSTEMS, datasets, made_by, model_rows, row_dataset
+from slimgen.config.rows import GANS, SYSTEMS, datasets, made_by, model_rows, row_dataset
 from slimgen.config.run import Config, stage_settings
 
 # What pages read beyond log, settings, records and samples
@@ -104,12 +104,13 @@ def planned_jobs(config: Config) -> list[PlannedJob]:
     jobs = [PlannedJob("data.prepare", name) for name in prepared]
     jobs += [PlannedJob("classifier.train", name, seed) for name, seed in trained.items()]
     jobs += [PlannedJob("evaluation.reference", name) for name in used]
+    rows = model_rows(config)
     for seed in config.seeds:
-        stages = {"teacher.train": [config.dataset], **_variants(config)}
+        stages = {"teacher.train": rows.get("teacher", []), **_variants(config)}
         jobs += [PlannedJob(stage, name, seed) for stage, names in stages.items() for name in names]
     for seed in config.seeds:
-        for system, rows in model_rows(config).items():
-            jobs += [PlannedJob(measurement(system), f"{system}/{row}", seed) for row in rows]
+        for system, names in rows.items():
+            jobs += [PlannedJob(measurement(system), f"{system}/{row}", seed) for row in names]
     return jobs
 
 
@@ -151,7 +152,7 @@ def page_systems(config: Config, page: str) -> dict[str, list[str]]:
     rows = model_rows(config)
     if page == "summary":
         return rows
-    if page in ("autogan", "gan_compression"):  # none of theirs has the diffusion model as teacher
+    if page in GANS:
         return {page: rows[page]}
     return {"teacher": rows["teacher"], page: rows[page]}
 
