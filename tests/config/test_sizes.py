@@ -30,13 +30,6 @@ DEMO = Path("config/config.yaml")
             r"search\.variants\.S1\.num_images = 100: the search split has 99 images",
         ),
         (
-            {
-                "data": {"prepare": {"variants": {"digits": {"report": 5}}}},
-                "gan_compression": None,  # its pairs are split as the digits are
-            },
-            r"variants\.digits\.report = 5: too few images.*at least 10",
-        ),
-        (
             {"dbnas": {"supernet": {"widths": [1.0, 0.3], "variants": {"kernels_widths": {}}}}},
             r"^config: dbnas\.supernet\.widths = \[1\.0, 0\.3\]: 0\.3 of 8 groups of channels are "
             r"not one or more whole groups \(teacher\.train\.network\.norm_num_groups\)$",
