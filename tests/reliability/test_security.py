@@ -130,7 +130,7 @@ def test_make_hands_a_name_on_as_one_word(tmp_path, target, variable, word):
     script.chmod(0o755)
     name = """it's a "name"; touch hacked; .yaml"""
     done = subprocess.run(
-        ["make", target, f"{variable}={name}", "READY=", "BIN=bin"],
+        ["make", "--no-print-directory", target, f"{variable}={name}", "READY=", "BIN=bin"],
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         text=True,

@@ -14,6 +14,7 @@ from pathlib import Path
 MODEL = ["config.json", "diffusion_pytorch_model.safetensors", "process.json"]
 TEACHER = [*MODEL, "scheduler_config.json", "log.jsonl"]
 SPLITS = ["train.npz", "search.npz", "validation.npz", "report.npz"]
+TRANSLATOR = ["config.json", "model.safetensors", "adversary.safetensors", "log.jsonl"]
 PROMISED = {
     "data.prepare": [*SPLITS, "manifest.json"],
     "classifier.train": ["config.json", "model.safetensors", "log.jsonl"],
@@ -29,6 +30,19 @@ PROMISED = {
     "autogan.search": ["arch.json", "candidates.csv", "log.jsonl"],
     "autogan.student": [*MODEL, "selection.json", "log.jsonl"],
     "autogan.transfer": [*MODEL, "log.jsonl"],
+    "evaluation.translate": ["records.json", "samples.png", "inputs.png", "targets.png"],
+    "gan_compression.teacher": TRANSLATOR,
+    "gan_compression.mobile_teacher": TRANSLATOR,
+    "gan_compression.pretrain": TRANSLATOR,
+    "gan_compression.supernet": [
+        "config.json",
+        "supernet.safetensors",
+        "adversary.safetensors",
+        "log.jsonl",
+    ],
+    "gan_compression.search": ["arch.json", "candidates.csv"],
+    "gan_compression.student": TRANSLATOR,
+    "gan_compression.export": ["generator.onnx", "export.json"],
 }
 
 

@@ -123,7 +123,17 @@ def test_one_more_seed_runs_that_seed(finished: Checkout) -> None:
     jobs = finished.plan("--configfile", SMOKE, "--config", "seeds=2")
     assert {job for job in jobs if not job.endswith("seed1")} == {
         "teacher_train seed1",
-        *(f"render_{page}" for page in ("dbnas", "denoising_student", "act", "autogan", "summary")),
+        *(
+            f"render_{page}"
+            for page in (
+                "dbnas",
+                "denoising_student",
+                "act",
+                "autogan",
+                "gan_compression",
+                "summary",
+            )
+        ),
     } - {"teacher_train seed1"}
     assert {"teacher_train seed1", "dbnas_search S2 seed1", "act_student ct seed1"} <= jobs
     assert "classifier_train" not in stages(jobs)  # one ruler for every seed
