@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import os
 import signal
 import subprocess
@@ -130,7 +131,7 @@ def test_results_shown_are_those_of_the_run_that_was_asked_for(finished: Checkou
 
 def test_status_of_a_finished_run(finished: Checkout) -> None:
     said = slimgen(finished, "status", "--run", "smoke").communicate()[0]
-    assert "smoke: 34 of 34 jobs done" in said
+    assert re.search(r"smoke: (\d+) of \1 jobs done", said)
 
 
 def test_status_sees_changed_settings(finished: Checkout) -> None:
