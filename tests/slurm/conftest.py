@@ -14,17 +14,20 @@ from checkout import copy_checkout
 from one_node import Cluster, one_node, run_script
 
 
-@pytest.fixture(scope="session")
-def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A SLURM of one node, up as long as the tests need it."""
+@pytest.fixture(scope="module")
+def node(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
+    """A SLURM of one node for the tests of a module; with slurmdbd where that says ACCOUNTING."""
     folder = tmp_path_factory.mktemp("slurm")
-    checked = run_script("check", folder)
+    options = ("accounting",) if getattr(request.module, "ACCOUNTING", False) else ()
+    checked = run_script("check", folder, *options)
     if checked.returncode != 0:
         reason = f"no SLURM: {(checked.stdout + checked.stderr).strip()}"
         if os.environ.get("SLIMGEN_REQUIRE_SLURM") == "1":
             pytest.fail(reason)
         pytest.skip(reason)
-    with one_node(folder):
+    with one_node(folder, *options):
         yield
 
 

@@ -21,27 +21,28 @@ SCRIPT = Path(__file__).with_name("cluster.sh")
 LOCK = Path("/var/lock/slimgen-test-slurm")
 # Snakemake looks 8 s after a submission, then ever later: a job of these tests takes about as long.
 OPTIONS = ["--slurm-init-seconds-before-status-checks", "8", "--latency-wait", "5"]
+PATIENCE = 900  # seconds: no measure of speed; something hangs
 
 
-def run_script(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+def run_script(command: str, folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [str(SCRIPT), command, str(folder)],
+        [str(SCRIPT), command, str(folder), *options],
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=300,
     )
 
 
 @contextmanager
-def one_node(folder: Path) -> Iterator[None]:
+def one_node(folder: Path, *options: str) -> Iterator[None]:
     """Start a SLURM of one node; stop it in the end, whatever happens. One at a time per machine.
 
     Raises RuntimeError with the reason where it cannot be started.
     """
     with LOCK.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        done = run_script("start", folder)
+        done = run_script("start", folder, *options)
         try:
             if done.returncode != 0:
                 raise RuntimeError((done.stdout + done.stderr).strip())
@@ -51,13 +52,13 @@ def one_node(folder: Path) -> Iterator[None]:
 
 
 def slurm(*command: str) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, (command, done.stdout, done.stderr)
     return done.stdout
 
 
-def wait_until(what: Callable[[], object], seconds: float, message: Callable[[], str]) -> None:
-    end = time.monotonic() + seconds
+def wait_until(what: Callable[[], object], message: Callable[[], str]) -> None:
+    end = time.monotonic() + PATIENCE
     while not what():
         assert time.monotonic() < end, message()
         time.sleep(0.1)
@@ -116,7 +117,7 @@ class Cluster:
 
     def run(self, *words: str) -> None:
         """Run one stage beside SLURM."""
-        assert self.begin("-m", "slimgen", *words).wait(60) == 0
+        assert self.begin("-m", "slimgen", *words).wait(PATIENCE) == 0
 
     def snakemake(self, *words: str) -> str:
         return self.checkout.snakemake(*words).stdout

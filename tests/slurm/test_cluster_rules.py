@@ -7,6 +7,8 @@ import re
 import pytest
 from checkout import ROOT
 
+from slimgen.tracking.slurm_site import Site
+
 RULES = {
     match[1]: match[0]
     for path in sorted((ROOT / "rules").glob("*.smk"))
@@ -23,6 +25,13 @@ def test_a_page_is_local_and_a_stage_asks_for_more_at_every_attempt(rule: str) -
         assert re.search(r"mem_mb=more_memory\(\d+\)", text)
         assert re.search(r"runtime=more_time\(\d+\)", text)
     assert "retries:" not in text  # the directive retries within the same allocation
+
+
+def test_every_rule_that_measures_a_row_shares_jobs_of_the_cluster() -> None:
+    """A thousand measurements are a hundred entries of the queue."""
+    measuring = {rule for rule, text in RULES.items() if "/evaluation/{system}/{row}/" in text}
+    assert set(Site().groups) == measuring
+    assert set(Site().components) == set(Site().groups.values())
 
 
 def test_there_are_rules() -> None:

@@ -9,15 +9,16 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import halting
 import pytest
-from one_node import Cluster, details, jobs, slurm, trainer, wait_until
+from one_node import PATIENCE, Cluster, details, jobs, slurm, trainer, wait_until
 
 from slimgen.data.files import digest
 
@@ -78,6 +79,7 @@ class Storm:
     def __init__(self, cluster: Cluster) -> None:
         self.cluster, self.path, self.story = cluster, cluster.checkout.path, Story()
         self.pids: dict[int, int] = {}
+        self.orders: dict[int, Path] = {}
 
     def number(self, seed: int) -> str | None:
         """The job that trains a seed now or did so last."""
@@ -93,24 +95,25 @@ class Storm:
     def is_done(self, seed: int) -> bool:
         return (self.path / TEACHER.format(seed)).with_name("settings.json").exists()
 
-    def wait(self, what: Callable[[], object], seconds: float) -> None:
-        wait_until(what, seconds, lambda: self.cluster.read("logs/snakemake.log")[-5000:])
+    def wait(self, what: Callable[[], object]) -> None:
+        wait_until(what, lambda: self.cluster.read("logs/snakemake.log")[-5000:])
 
-    def pause(self, *seeds: int, after: float = 0.0) -> None:
-        """Halt trainings when they have saved (since `after`): none ends before its fate comes."""
+    def halt(self, *seeds: int) -> None:
+        """Ask trainings that are still to begin to halt once they have saved."""
+        self.orders = {seed: halting.order(self.path, seed) for seed in seeds}
 
-        def all_paused() -> bool:
-            for seed in seeds:
-                saved = self.state(seed) / "last.safetensors"
-                if seed in self.pids or not saved.exists() or saved.stat().st_mtime < after:
-                    continue
+    def wait_until_halted(self) -> None:
+        """Wait for the trainings that were asked; note their processes."""
+
+        def all_halted() -> bool:
+            for seed in [seed for seed, order in self.orders.items() if not order.exists()]:
                 pid = trainer(self.number(seed) or "")
-                if pid is not None:
-                    os.kill(pid, signal.SIGSTOP)
+                if pid is not None and is_halted(pid):
                     self.pids[seed] = pid
-            return all(seed in self.pids for seed in seeds)
+                    del self.orders[seed]
+            return not self.orders
 
-        self.wait(all_paused, 240)
+        self.wait(all_halted)
 
     def go_on(self, seed: int) -> None:
         with suppress(ProcessLookupError):
@@ -139,7 +142,14 @@ class Storm:
         slurm("sbatch", "--partition=urgent", f"--cpus-per-task={cpus}", "--mem=1",
               "--output=/dev/null", "--wrap=sleep 1")  # fmt: skip
         pids = [self.pids[int(seed)] for seed in PARTITIONS]
-        self.wait(lambda: all(map(is_signalled, pids)), 60)
+        self.wait(lambda: all(map(is_signalled, pids)))
+
+
+def is_halted(pid: int) -> bool:
+    """Return whether a process is stopped by a signal."""
+    with suppress(OSError):
+        return "State:\tT" in Path(f"/proc/{pid}/status").read_text()
+    return False
 
 
 def is_signalled(pid: int) -> bool:
@@ -156,18 +166,21 @@ def is_signalled(pid: int) -> bool:
 def storm(cluster: Cluster) -> Storm:
     storm = Storm(cluster)
     cluster.set_site(partition="steady", minutes=5000)
+    shutil.copy(halting.__file__, storm.path / "workflow" / "sitecustomize.py")
     stage = ["data.prepare", "--config", CONFIG, "--variant", "digits"]
     cluster.run(*stage, "--out", "results/storm/data/prepare/digits")
     models = [TEACHER.format(seed) for seed in SEEDS]
     options = ["--retries", str(RETRIES), "--set-resources", *RESOURCES]
+    storm.halt(*SEEDS)
     cluster.start(*models, CLASSIFIER, *options, name="first")
-    storm.pause(*SEEDS)
+    storm.wait_until_halted()
     calm = cluster.begin("-c", CALM, *map(str, SEEDS))
     storm.story.paused = cluster.status()
     strike(storm)
-    assert calm.wait(300) == 0
+    assert calm.wait(PATIENCE) == 0
     cluster.kill_controllers()
     cluster.snakemake("--unlock", "--configfile", CONFIG)
+    storm.halt(LOST)
     cluster.start(models[LOST], *options, name="second")
     fail_the_node(storm)
     kill_the_controller(storm, models[LOST], options)
@@ -185,10 +198,10 @@ def strike(storm: Storm) -> None:
     storm.limit_time(6, warned=False)
     slurm("scancel", str(storm.number(2)))
     slurm("scancel", "--signal=KILL", f"{storm.number(4)}.0")
-    storm.wait(storm.all_signalled_saved, 240)
+    storm.wait(storm.all_signalled_saved)
     rest = [seed for seed in SEEDS if seed != LOST]
-    storm.wait(lambda: all(storm.is_done(seed) for seed in rest), 300)
-    storm.wait(lambda: len(failed_classifiers()) == RETRIES + 1, 180)
+    storm.wait(lambda: all(storm.is_done(seed) for seed in rest))
+    storm.wait(lambda: len(failed_classifiers()) == RETRIES + 1)
     for seed in SEEDS:
         storm.story.jobs[seed] = [details(number) for number, _ in jobs()[comment(seed)]]
     storm.story.classifier = [details(number) for number, _ in failed_classifiers()]
@@ -197,21 +210,20 @@ def strike(storm: Storm) -> None:
 
 
 def failed_classifiers() -> list[tuple[str, str]]:
-    found = jobs().get("rule_classifier_train_wildcards_0", [])
+    found = jobs().get("rule_classifier_train_wildcards_digits_0", [])
     return [(number, state) for number, state in found if state == "FAILED"]
 
 
 def fail_the_node(storm: Storm) -> None:
     """The node of a running training goes down, and comes back."""
-    began = time.time()
-    storm.pause(LOST, after=began)
+    storm.wait_until_halted()
     number = storm.number(LOST)
     host = slurm("sinfo", "--noheader", "--format=%n").split()[0]
     slurm("scontrol", "update", f"nodename={host}", "state=down", "reason=test")
-    storm.wait(lambda: details(str(number))["JobState"] != "RUNNING", 60)
+    storm.wait(lambda: details(str(number))["JobState"] != "RUNNING")
+    storm.halt(LOST)
     slurm("scontrol", "update", f"nodename={host}", "state=resume")
-    storm.pids.clear()
-    storm.pause(LOST, after=time.time())
+    storm.wait_until_halted()
     storm.story.after_node_failure = details(str(number))
 
 
@@ -220,9 +232,9 @@ def kill_the_controller(storm: Storm, model: str, options: list[str]) -> None:
     storm.cluster.kill_controllers()
     storm.cluster.snakemake("--unlock", "--configfile", CONFIG)
     third = storm.cluster.start(model, *options, name="third")
-    storm.wait(lambda: "another job holds" in storm.log(LOST), 120)
+    storm.wait(lambda: "another job holds" in storm.log(LOST))
     storm.go_on(LOST)
-    assert third.wait(240) == 0, storm.cluster.read("third")
+    assert third.wait(PATIENCE) == 0, storm.cluster.read("third")
     storm.story.second = storm.log(LOST)
     storm.story.last = storm.cluster.read("third")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from one_node import Cluster, details, jobs, slurm
+from one_node import PATIENCE, Cluster, details, jobs, slurm
 
 from slimgen.config.run import read_config
 from slimgen.tracking.plan import pages, planned_jobs
@@ -43,7 +43,7 @@ def test_an_impossible_request_ends_before_any_job(
 ) -> None:
     cluster.set_site(**site)
     before = numbers()
-    assert cluster.start("all", name="impossible").wait(90) != 0
+    assert cluster.start("all", name="impossible").wait(PATIENCE) != 0
     assert line in cluster.read("impossible")
     assert numbers() == before
     assert not list((cluster.checkout.path / ".snakemake" / "locks").glob("*"))
@@ -56,7 +56,7 @@ def numbers() -> set[str]:
 def test_from_data_to_report(cluster: Cluster) -> None:
     """Every stage as a job of the cluster, the measurements as one, pages beside Snakemake."""
     cluster.set_site(account=None, partition=None, minutes=600, group=4)
-    assert cluster.start("all", name="said").wait(480) == 0, cluster.read("said")
+    assert cluster.start("all", name="said").wait(PATIENCE) == 0, cluster.read("said")
     config = read_config(cluster.checkout.path / CONFIG)
     results = cluster.checkout.path / "results" / "small"
     for page in pages(config):

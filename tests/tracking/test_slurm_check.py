@@ -143,10 +143,12 @@ def test_a_site_file_becomes_resources(tmp_path: Path) -> None:
     assert site.limits == {"runtime": 600, "in_turn": 1, "gpu": 0}
     assert site.rules == {
         "evaluation_measure": {"in_turn": 1, "runtime": 9},
+        "evaluation_translate": {"in_turn": 1, "runtime": 150},
         "teacher_train": {"constraint": "'a&b'", "gpu": 4},
     }
     path.write_text("group: 4\nminutes: 600")
-    assert read_site(path).rules == {"evaluation_measure": {"in_turn": 1, "runtime": 150}}
+    share = {"in_turn": 1, "runtime": 150}
+    assert read_site(path).rules == {"evaluation_measure": share, "evaluation_translate": share}
     path.write_text("minuts: 600")
     with pytest.raises(ValueError, match=r"site.yaml: minuts: Extra inputs are not permitted"):
         read_site(path)

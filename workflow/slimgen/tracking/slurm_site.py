@@ -12,6 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 Resources = dict[str, int | str]
 
+MEASUREMENTS = ("evaluation_measure", "evaluation_translate")
+GROUP = "evaluations"
+
 
 class Site(BaseModel):
     """A cluster: account, partition, the longest time of a job; exceptions for single rules."""
@@ -45,15 +48,20 @@ class Site(BaseModel):
     def rules(self) -> dict[str, Resources]:
         """Resources of single rules; a grouped measurement gets its share of a job's time."""
         shared: Resources = {"in_turn": 1, "runtime": max(1, self.minutes // self.group)}
-        rules = {"evaluation_measure": shared}
+        rules = {rule: shared for rule in MEASUREMENTS}
         for rule, resources in self.exceptions.items():
             rules[rule] = rules.get(rule, {}) | _quoted(resources)
         return rules
 
     @property
-    def groups(self) -> dict[str, int]:
+    def groups(self) -> dict[str, str]:
+        """Rules whose jobs share jobs of the cluster, and the name of their group."""
+        return dict.fromkeys(MEASUREMENTS, GROUP)
+
+    @property
+    def components(self) -> dict[str, int]:
         """How many jobs of a group make one job of the cluster."""
-        return {"evaluations": self.group}
+        return {GROUP: self.group}
 
 
 def _quoted(resources: Resources) -> Resources:
