@@ -48,12 +48,13 @@ class Schedule:
         random = settings.method == "random"
         plan: list[tuple[Literal["gan", "controller"], int, int, bool, bool]] = []
         for stage, iterations in enumerate(stages):
+            last = iterations[-1]
             for i in iterations:
-                plan.append(("gan", stage, i, random, False))
+                plan.append(("gan", stage, i, random and i != last, False))
                 if not random:
-                    plan.append(("controller", stage, i, True, i == iterations[-1]))
-            if random:
-                plan += [("controller", stage, i, False, i == iterations[-1]) for i in iterations]
+                    plan.append(("controller", stage, i, True, i == last))
+            if random:  # as with REINFORCE, what is scored is what was trained: then it begins anew
+                plan += [("controller", stage, i, i == last, i == last) for i in iterations]
         counts = {"gan": settings.gan_steps, "controller": settings.controller_steps}
         done = {"gan": 0, "controller": 0}
         self.phases: list[Phase] = []
