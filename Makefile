@@ -19,16 +19,16 @@ help:  ## what there is
 demo: $(READY)  ## environment, workflow on real data with all cores, tables, figures, report
 	@$(RUN) $(OPTIONS)
 
-PUBLISHED = $(or $(CONFIG),config/published.yaml)
+PUBLISHED = --configfile $(if $(CONFIG),"$$CONFIG",config/published.yaml)
 
 published: $(READY)  ## tables and figures of the published run anew, from what is in git
-	@$(BIN)/python -m slimgen published --configfile "$(PUBLISHED)"
+	@$(BIN)/python -m slimgen published $(PUBLISHED)
 
 track: $(READY)  ## store a finished run: weights to DVC, the rest to git (CONFIG=another.yaml)
-	@$(BIN)/python -m slimgen track --configfile "$(PUBLISHED)"
+	@$(BIN)/python -m slimgen track $(PUBLISHED)
 
 verify: $(READY)  ## are the files of tracked runs those that were tracked?
-	@$(BIN)/python -m slimgen verify $(if $(NAME),--run $(NAME))
+	@$(BIN)/python -m slimgen verify $(if $(NAME),--run "$$NAME")
 
 test: $(READY)  ## unit tests, workflow tests, one small run of the real Snakefile
 	@OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadgroup $(ARGS)

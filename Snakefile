@@ -7,6 +7,7 @@ One config file is one run. It is checked here, before any job: a fault ends the
 """
 
 import sys
+import time
 
 from snakemake.utils import min_version
 
@@ -15,6 +16,7 @@ from slimgen.config.run import ConfigError, load
 from slimgen.config.sizes import check_sizes
 from slimgen.tracking.provenance import restore_records
 from slimgen.tracking.run_lock import take_run
+from slimgen.tracking.unrecorded import mark_unrecorded
 from slimgen.training.job import StageError
 
 min_version("9.27")
@@ -24,6 +26,8 @@ if not workflow.overwrite_configfiles:
 
     configfile: "config/config.yaml"
 
+
+PLANNED_AT = time.time()
 
 try:
     CONFIG = load(config)
@@ -41,6 +45,7 @@ if workflow.is_main_process:
     except StageError as error:
         print(error, file=sys.stderr)
         sys.exit(1)
+    mark_unrecorded(CONFIG.run)
 
 
 pathvars:

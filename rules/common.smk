@@ -7,7 +7,6 @@ settings that the stage runs with; `code` is the digest of the modules that it i
 import json
 import os
 import shlex
-import time
 from pathlib import Path
 
 from slimgen.config.names import VARIANT
@@ -57,7 +56,6 @@ wildcard_constraints:
 
 DATASET = CONFIG.dataset
 RESULTS = f"results/{CONFIG.run}"
-PLANNED_AT = time.time()
 MODEL = ["config.json", "diffusion_pytorch_model.safetensors", "process.json"]
 
 
@@ -366,6 +364,14 @@ def translator_files(stage, variant, seed):
     return [f"{folder}/{name}" for name in names]
 
 
+def supernet_beginning(wildcards):
+    """Return the generator that a supernet begins with, where it is not its teacher, or nothing."""
+    settings = CONFIG.gan_compression.supernet.variant(wildcards.variant)
+    if settings.begin_from is None:
+        return []
+    return translator_files(*settings.beginning, wildcards.seed)
+
+
 def searched_teacher(wildcards):
     """Return the teacher of the supernet that a search looks into."""
     supernet = CONFIG.gan_compression.search.variant(wildcards.variant).supernet
@@ -391,9 +397,10 @@ def finetuned_arch(wildcards):
 
 
 def finetuned_supernet(wildcards):
-    """Return the supernet whose weights a gan_compression student begins with, or nothing."""
+    """Return the supernet whose G or D a gan_compression student begins with, or nothing."""
     settings = CONFIG.gan_compression.student.variant(wildcards.variant)
-    if settings.begin != "supernet" or settings.search is None:
+    needed = "supernet" in (settings.begin, settings.discriminator_init)
+    if not needed or settings.search is None:
         return []
     search = CONFIG.gan_compression.search.variant(settings.search)
     return translator_files("supernet", search.supernet, wildcards.seed)

@@ -104,7 +104,7 @@ def test_a_random_search_has_the_same_budget(mlas):
         ]
         assert numbers == list(range(21))
         assert sum(p.resets for p in one.phases) == 7
-        # Whatever is scored was trained before: after a reset a GAN is trained ere rewards are drawn
+        # Whatever is scored was trained: after a reset comes a training before any reward
         for phase, following in zip(one.phases, one.phases[1:], strict=False):
             assert not (phase.resets and following.kind == "controller")
     first = [uniform.at(step).kind for step in range(10)]

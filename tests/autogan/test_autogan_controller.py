@@ -135,6 +135,13 @@ def test_reinforce_finds_what_is_rewarded(batch):
     assert metrics["entropy"] < sum(math.log(n) for n in (2, 3, 3, 2))
 
 
+def test_entropy_counts_by_its_weight_where_rewards_are_equal():
+    player = agent(entropy_weight=0.25)
+    metrics = player.learn(player.draw(3, rng()), [2.0] * 3, updates=1)  # no advantages
+    assert metrics["loss_controller"].item() == pytest.approx(-0.25 * metrics["entropy"].item())
+    assert metrics["entropy"] > 1
+
+
 def test_a_uniform_agent_draws_every_architecture_and_learns_nothing():
     player = agent(method="random")
     drawn = player.draw(600, rng())

@@ -11,6 +11,7 @@ from repository import ROOT, SMALL, Repository, begin
 from slimgen.config.run import read_config
 from slimgen.tracking.plan import planned_jobs
 from slimgen.tracking.pointers import STORED
+from slimgen.tracking.track import is_wanted
 
 pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("dvc")]
 
@@ -142,3 +143,12 @@ def test_a_dvc_ignored_folder_is_what_the_rules_avoid(origin: Repository) -> Non
     """Nothing of results/ but files is ignored: every folder stays visible."""
     folders = {str(file.parent) for file in origin.pointers()}
     assert origin.do("git", "check-ignore", "--no-index", *folders, code=1) == ""
+
+
+def test_a_classifier_is_stored_whatever_its_seed() -> None:
+    """The one that rewards a search has seed 1 in every run: a whole pull brings it too."""
+    config = read_config(ROOT / "config" / "published.yaml")
+    root, file = "results/published", "model.safetensors"
+    assert is_wanted(config, f"{root}/classifier/train/reward/seed1/{file}")
+    assert is_wanted(config, f"{root}/act/student/act/seed0/{file}")
+    assert not is_wanted(config, f"{root}/act/student/act/seed1/{file}")

@@ -119,7 +119,12 @@ def test_every_word_of_a_rule_s_command_is_quoted():
 
 @pytest.mark.parametrize(
     ("target", "variable", "word"),
-    [("demo", "CONFIG", "{}"), ("demo", "SEEDS", "seeds={}"), ("status", "NAME", "{}")],
+    [
+        ("demo", "CONFIG", "{}"),
+        ("demo", "SEEDS", "seeds={}"),
+        *((target, "CONFIG", "{}") for target in ("track", "published")),
+        *((target, "NAME", "{}") for target in ("status", "verify")),
+    ],
 )
 def test_make_hands_a_name_on_as_one_word(tmp_path, target, variable, word):
     """The real Makefile; in Python's place stands a script that shows its words."""

@@ -32,8 +32,9 @@ def halt_where_asked(event: str, arguments: tuple[Any, ...]) -> None:
     if target.name != "previous.safetensors" or "teacher" not in target.parts:
         return
     asked = Path(ORDERS, target.parent.name)
-    if asked.exists() and (target.parent / "log.jsonl").exists():
-        asked.unlink()
+    log = target.parent / "log.jsonl"  # begins empty
+    if asked.exists() and log.exists() and log.stat().st_size:
+        asked.unlink(missing_ok=True)
         os.kill(os.getpid(), signal.SIGSTOP)
 
 

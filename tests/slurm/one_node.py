@@ -42,8 +42,8 @@ def one_node(folder: Path, *options: str) -> Iterator[None]:
     """
     with LOCK.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        done = run_script("start", folder, *options)
         try:
+            done = run_script("start", folder, *options)
             if done.returncode != 0:
                 raise RuntimeError((done.stdout + done.stderr).strip())
             yield

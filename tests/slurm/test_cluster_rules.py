@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 
 import pytest
+import yaml
 from checkout import ROOT
 
 from slimgen.tracking.slurm_site import Site
+from slimgen.training.launch import PARALLEL
 
 RULES = {
     match[1]: match[0]
@@ -32,6 +34,18 @@ def test_every_rule_that_measures_a_row_shares_jobs_of_the_cluster() -> None:
     measuring = {rule for rule, text in RULES.items() if "/evaluation/{system}/{row}/" in text}
     assert set(Site().groups) == measuring
     assert set(Site().components) == set(Site().groups.values())
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_stage_that_takes_shares_is_told_its_gpus(rule: str) -> None:
+    told = "--gpus {resources.gpu:q}" in RULES[rule]
+    assert told == (rule in [stage.replace(".", "_") for stage in PARALLEL])
+
+
+def test_jobs_come_back_as_new_ones_and_as_the_same() -> None:
+    profile = yaml.safe_load((ROOT / "workflow/profiles/slurm/config.yaml").read_text())
+    assert profile["retries"] >= 20
+    assert profile["slurm-requeue"] is True
 
 
 def test_there_are_rules() -> None:

@@ -13,15 +13,18 @@ from one_node import SCRIPT
 SLURM_TEST = Path(__file__).with_name("test_through_slurm.py")
 
 
-@pytest.mark.parametrize("name", ["slurm.conf", "gres.conf"])
-def test_a_foreign_configuration_is_never_touched(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("option", [[], ["accounting"]])
+@pytest.mark.parametrize("name", ["slurm.conf", "gres.conf", "cgroup.conf", "slurmdbd.conf"])
+def test_a_foreign_configuration_is_never_touched(
+    tmp_path: Path, name: str, option: list[str]
+) -> None:
     etc = tmp_path / "etc"
     etc.mkdir()
     (etc / name).write_text("ClusterName=production\n")
     environment = os.environ | {"SLIMGEN_TEST_ETC": str(etc)}
     for command, code in (("check", 1), ("start", 1), ("stop", 0)):
         done = subprocess.run(
-            [str(SCRIPT), command, str(tmp_path / "state")],
+            [str(SCRIPT), command, str(tmp_path / "state"), *option],
             capture_output=True,
             text=True,
             check=False,

@@ -142,7 +142,12 @@ class Storm:
         slurm("sbatch", "--partition=urgent", f"--cpus-per-task={cpus}", "--mem=1",
               "--output=/dev/null", "--wrap=sleep 1")  # fmt: skip
         pids = [self.pids[int(seed)] for seed in PARTITIONS]
-        self.wait(lambda: all(map(is_signalled, pids)))
+
+        def all_signalled() -> bool:
+            self.all_signalled_saved()  # a log is gone once the next attempt begins
+            return all(map(is_signalled, pids))
+
+        self.wait(all_signalled)
 
 
 def is_halted(pid: int) -> bool:
@@ -220,7 +225,8 @@ def fail_the_node(storm: Storm) -> None:
     number = storm.number(LOST)
     host = slurm("sinfo", "--noheader", "--format=%n").split()[0]
     slurm("scontrol", "update", f"nodename={host}", "state=down", "reason=test")
-    storm.wait(lambda: details(str(number))["JobState"] != "RUNNING")
+    halted = Path("/proc", str(storm.pids[LOST]))
+    storm.wait(lambda: details(str(number))["JobState"] != "RUNNING" and not halted.exists())
     storm.halt(LOST)
     slurm("scontrol", "update", f"nodename={host}", "state=resume")
     storm.wait_until_halted()
@@ -251,7 +257,7 @@ def test_what_a_signal_saved_is_where_the_next_attempt_begins(storm: Storm) -> N
         assert story.resumed[seed] == [story.saved[seed]], FATES[seed]
     assert len(story.resumed[4]) == 1  # no signal came: the last periodic checkpoint
     assert story.resumed[4][0] > 0
-    # Killed without time to save, by preemption and with its node; the third start trained nothing.
+    # After the preemption and after the node's failure; the third start trained nothing.
     assert len(story.resumed[LOST]) == 2
 
 
@@ -288,13 +294,13 @@ def test_a_stage_that_failed_for_its_own_reason_repeats_it_at_once(storm: Storm)
 
 
 def test_status_tells_step_rate_device_and_checkpoint_of_every_training(storm: Storm) -> None:
-    lines = [line for line in storm.story.paused.splitlines() if "digits seed" in line]
+    lines = [line for line in storm.story.paused.splitlines() if "/80" in line]
     trainings = [line for line in lines if "running" in line]
     assert len(trainings) == len(SEEDS), storm.story.paused
     for line in trainings:
-        assert re.search(r"\d+/80 .* \d+ img/s .* 0:\d\d .* cpu .* step \d+, 0:\d\d ago", line), (
-            line
-        )
+        assert re.search(
+            r"\d+/80 .* \d+ img/s .* \d+:\d\d .* cpu .* step \d+, \d+:\d\d ago", line
+        ), line
 
 
 def test_status_names_the_job_that_slurm_never_starts_again(storm: Storm) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 
 import pytest
-from one_node import PATIENCE, Cluster, slurm
+from one_node import PATIENCE, Cluster, details, jobs, slurm, wait_until
 
 pytestmark = [pytest.mark.slurm, pytest.mark.xdist_group("slurm")]
 
@@ -20,15 +20,21 @@ def test_jobs_that_succeed_and_fail_are_seen_to_end(cluster: Cluster, status_com
     """`squeue` is the profile's; `sacct` is what docs/cluster.md names where squeue forgets."""
     for name in ("results", "runs"):
         shutil.rmtree(cluster.checkout.path / name, ignore_errors=True)
-    cluster.set_site(partition="steady", minutes=60)
+    cluster.set_site(partition="steady", minutes=60, gpus=0)
     options = ["--retries", "0", "--slurm-status-command", status_command]
     assert cluster.start(CLASSIFIER, *options, name=status_command).wait(PATIENCE) == 1
     said = cluster.read(status_command)
     assert REASON in said
     assert "1 of 2 steps (50%) done" in cluster.read("logs/snakemake.log")
-    lines = slurm("sacct", "--noheader", "--allocations", "--parsable2", "--format=Comment,State")
-    ended = [line.split("|")[-1] for line in lines.splitlines()]
-    assert ended[-2:] == ["COMPLETED", "FAILED"]
+    wait_until(lambda: accounted()[-2:] == ["COMPLETED", "FAILED"], lambda: str(accounted()))
+    number, _ = jobs()["rule_classifier_train_wildcards_digits_0"][-1]
+    assert "TresPerJob" not in details(number)  # `gpus: 0`: everything runs on CPUs
+
+
+def accounted() -> list[str]:
+    """Return the states of all jobs that slurmdbd knows; slurmctld tells it a little later."""
+    words = ("--noheader", "--allocations", "--parsable2", "--format=State")
+    return slurm("sacct", *words).split()
 
 
 def test_accounting_is_on_here(node: None) -> None:

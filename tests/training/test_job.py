@@ -8,7 +8,8 @@ import time
 import pytest
 
 from slimgen.stage_command import check_exist, collapse, default_state, input_digest
-from slimgen.training.job import Job, StageError, Stopped, forget_finished
+from slimgen.training.faults import faults_in_one_line
+from slimgen.training.job import Job, PassingError, StageError, Stopped, forget_finished
 
 
 def make_job(tmp_path, **changes):
@@ -119,6 +120,51 @@ def test_a_job_that_another_start_finished_meanwhile_is_not_done_again(tmp_path)
     forget_finished(tmp_path)
     assert not second.state.exists()
     assert (second.out / "weights").read_text() == "trained"
+
+
+def attempt(job, error):
+    """Run a stage that ends with an error, as the command line does."""
+    with faults_in_one_line(job, None), job.locked():
+        job.open_state()
+        raise error
+
+
+def test_bad_input_is_repeated_within_a_start_of_the_workflow_and_looked_at_by_the_next(tmp_path):
+    bad = StageError("a.b: label 7 is not in the map")
+    with pytest.raises(StageError, match="label 7"):
+        attempt(make_job(tmp_path, planned=5.0), bad)
+    other = StageError("never reached")
+    with pytest.raises(StageError, match=r"label 7 is not in the map \(an earlier attempt"):
+        attempt(make_job(tmp_path, planned=5.0), other)
+    with pytest.raises(StageError, match="never reached"):
+        attempt(make_job(tmp_path, planned=6.0), other)
+
+
+@pytest.mark.parametrize(
+    ("error", "planned"),
+    [
+        (PassingError("a.b: cannot get images.tar"), 5.0),
+        (OSError(28, "No space left on device"), 5.0),
+        (MemoryError("out of memory"), 5.0),
+        (StageError("a.b: started by hand"), None),
+    ],
+)
+def test_what_may_pass_by_itself_is_tried_again(tmp_path, error, planned):
+    for _ in range(2):
+        with pytest.raises(StageError) as caught:
+            attempt(make_job(tmp_path, planned=planned), error)
+        assert "an earlier attempt" not in str(caught.value)
+
+
+def test_a_reason_that_lasts_is_repeated_by_every_later_start(tmp_path):
+    job = make_job(tmp_path, planned=5.0)
+    with job.locked():
+        job.open_state()
+        lasting = job.fail("a.b: loss is nan by step 5")
+    with pytest.raises(StageError, match="loss is nan"):
+        attempt(make_job(tmp_path, planned=6.0), lasting)
+    with pytest.raises(StageError, match="an earlier attempt"):
+        attempt(make_job(tmp_path, planned=7.0), StageError("never reached"))
 
 
 def test_a_lock_of_a_folder_that_was_taken_away_is_no_lock(tmp_path):

@@ -16,11 +16,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from slimgen.__main__ import run_command
 from slimgen.config.run import parse_settings
 from slimgen.stage_command import find_stage
 from slimgen.training import processes
-from slimgen.training.job import EXIT_STOPPED, Job, StageError
+from slimgen.training.job import EXIT_STOPPED, PLANNED, Job, StageError
 from slimgen.training.launch import PARALLEL
 
 pytestmark = pytest.mark.xdist_group("processes")
@@ -140,15 +139,20 @@ def test_shares_are_the_batch_in_its_order(monkeypatch) -> None:
     assert torch.equal(torch.cat([b for _, b in parts]), torch.arange(12) + 100)
 
 
-def test_two_processes_that_are_stopped_go_on_as_one(trained, tmp_path, monkeypatch) -> None:
+@pytest.mark.parametrize(("gpus", "then"), [(2, 1), (1, 2)])
+def test_processes_that_are_stopped_go_on_as_another_number(
+    trained, tmp_path, gpus: int, then: int
+) -> None:
     """Stopped by a signal to the launcher; ends as an undisturbed run of one process does."""
     settings = {**TEACHER, "steps": 400, "checkpoint_seconds": 0}
     data, out = trained / "one" / "data", tmp_path / "results" / "split"
     argv = ["teacher.train", "--settings", json.dumps(settings), "--seed", "5", "--device", "cpu"]
     argv += ["--data", str(data), "--out", str(out)]
-    command = [sys.executable, "-m", "slimgen", *argv, "--gpus", "2"]
+    command = [sys.executable, "-m", "slimgen", *argv, "--gpus"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [*command, str(gpus)], env=environment, stderr=subprocess.PIPE, text=True
+    )
     checkpoint = tmp_path / "runs" / "split" / "last.safetensors"
     deadline = time.monotonic() + 120
     while not checkpoint.exists() and time.monotonic() < deadline:
@@ -158,8 +162,25 @@ def test_two_processes_that_are_stopped_go_on_as_one(trained, tmp_path, monkeypa
     assert process.returncode == EXIT_STOPPED, errors[-3000:]
     assert "saved at step" in errors
     assert not out.exists() or not list(out.glob("*.safetensors"))
-    run_command(argv)  # one process goes on
+    subprocess.run([*command, str(then)], env=environment, check=True)
     lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     assert any(line.get("event") == "resumed" for line in lines)
     run_alone("teacher.train", settings, {"data": data}, tmp_path / "alone")
     assert largest_difference(out, tmp_path / "alone") < 5e-4
+
+
+def test_several_processes_take_back_what_another_start_has_finished(trained, tmp_path) -> None:
+    settings = {**TEACHER, "steps": 2}
+    out = tmp_path / "results" / "split"
+    command = [sys.executable, "-m", "slimgen", "teacher.train", "--gpus", "2", "--device", "cpu"]
+    command += ["--settings", json.dumps(settings), "--out", str(out)]
+    command += ["--data", str(trained / "one" / "data")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", PLANNED: str(time.time())}
+    subprocess.run(command, env=environment, check=True)
+    (weights,) = out.glob("*.safetensors")
+    made = weights.stat().st_ino
+    for path in out.iterdir():  # as Snakemake does before the second start's job
+        path.unlink()
+    done = subprocess.run(command, env=environment, check=True, stderr=subprocess.PIPE, text=True)
+    assert done.stderr.count("an earlier start has finished this meanwhile") == 1
+    assert weights.stat().st_ino == made

@@ -19,8 +19,8 @@ from pathlib import Path
 from slimgen.config.base import StageSettings
 from slimgen.config.paths import named_weights
 from slimgen.config.run import STAGES, ConfigError, parse_settings, read_config, stage_settings
-from slimgen.data.files import remove_leftovers
 from slimgen.stage_command import (
+    begin,
     check_exist,
     collapse,
     default_state,
@@ -162,10 +162,8 @@ def run_stage(argv: list[str]) -> None:
             run_share(job, function, settings, complete, places)
             return
         with job.locked():
-            if job.take_back():
+            if not begin(job):
                 return
-            job.open_state()
-            remove_leftovers(job.out)
             function(settings, job, **places)
             finish(job, complete)
     cpu = sum(resource.getrusage(resource.RUSAGE_SELF)[:2])  # user and system

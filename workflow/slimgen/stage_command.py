@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import Any
 
 from slimgen.config.base import StageSettings
-from slimgen.data.files import digest, write_json
+from slimgen.data.files import digest, remove_leftovers, write_json
 from slimgen.tracking.plan import stage_module
 from slimgen.training.job import Job, StageError
 
@@ -57,6 +57,15 @@ def default_state(out: Path) -> Path:
     return out.with_name(out.name + ".state")
 
 
+def begin(job: Job) -> bool:
+    """Open the state of a job that holds its lock; return whether there is anything to compute."""
+    if job.take_back():
+        return False
+    job.open_state()
+    remove_leftovers(job.out)
+    return True
+
+
 def run_share(
     job: Job,
     function: Any,
@@ -65,17 +74,19 @@ def run_share(
     places: dict[str, Path],
 ) -> None:
     """Run one of several processes of a stage; the first holds the lock and keeps the outputs."""
-    from slimgen.training.processes import joined, rank, wait
+    from slimgen.training.processes import any_of, joined, rank, wait
 
     with joined(job.device) as device, ExitStack() as stack:
         job.device = device
+        finished = False
         if rank() == 0:
             stack.enter_context(job.locked())
-            job.open_state()
+            finished = not begin(job)
             job.out.mkdir(parents=True, exist_ok=True)
         else:
             job.out = Path(stack.enter_context(TemporaryDirectory()))
-        wait()
+        if any_of(finished)[0]:
+            return
         function(settings, job, **places)
         wait()
         if rank() == 0:

@@ -21,7 +21,7 @@ from pathlib import Path
 import requests
 import urllib3.exceptions
 
-from slimgen.data.errors import DataError
+from slimgen.data.errors import DataError, FetchError
 from slimgen.data.files import digest
 from slimgen.data.progress import Report, silent
 
@@ -196,7 +196,7 @@ def fetch(
     A place that lacks the file or holds other bytes is passed over for the next: the mirror's
     folder, the cache, the mirror's address, the official address.
 
-    Raises DataError with one line that names the file and what was wrong with each place.
+    Raises FetchError with one line that names the file and what was wrong with each place.
     """
     mirror = mirror or os.environ.get(MIRROR) or None
     mirrors = mirror_places(mirror, folder, file.name) if mirror else []
@@ -219,9 +219,9 @@ def fetch(
         except PlaceError as error:
             wrong.append(str(error))
         except OSError as error:
-            raise DataError(f"cannot write {cached}: {error.strerror or error}") from None
+            raise FetchError(f"cannot write {cached}: {error.strerror or error}") from None
         else:
             return cached
     reasons = "; ".join(wrong) or "it has no public address"
     hint = "" if mirror else f"; set {MIRROR} to a folder or base URL that has it"
-    raise DataError(f"cannot get {file.name}: {reasons}{hint}")
+    raise FetchError(f"cannot get {file.name}: {reasons}{hint}")

@@ -48,7 +48,7 @@ class Site(BaseModel):
     def rules(self) -> dict[str, Resources]:
         """Resources of single rules; a grouped measurement gets its share of a job's time."""
         shared: Resources = {"in_turn": 1, "runtime": max(1, self.minutes // self.group)}
-        rules = {rule: shared for rule in MEASUREMENTS}
+        rules = dict.fromkeys(MEASUREMENTS, shared)
         for rule, resources in self.exceptions.items():
             rules[rule] = rules.get(rule, {}) | _quoted(resources)
         return rules

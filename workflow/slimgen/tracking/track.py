@@ -96,11 +96,15 @@ def choose(config: Config, outputs: dict[str, bool]) -> Tracked:
 
 
 def is_wanted(config: Config, output: str) -> bool:
-    """Return whether DVC is to store an output: those of all seeds and stages by default."""
-    seed = SEED.search(output)
+    """Return whether DVC is to store an output: those of all seeds and stages by default.
+
+    A classifier's seed is no seed of the run: one of each kind serves all of them.
+    """
+    root = f"results/{config.run}"
+    seed = None if output.startswith(f"{root}/classifier/") else SEED.search(output)
     if config.track.seeds is not None and seed and int(seed[1]) not in config.track.seeds:
         return False
-    folders = (f"results/{config.run}/{s.replace('.', '/')}/" for s in config.track.without)
+    folders = (f"{root}/{stage.replace('.', '/')}/" for stage in config.track.without)
     return not output.startswith(tuple(folders))
 
 

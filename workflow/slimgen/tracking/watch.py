@@ -90,7 +90,7 @@ class Watch:
         self.log = SnakemakeLog(Path(log.name))
         self.interrupted = False
         self.config: Config | None = None
-        self.asked, self.queue = 0.0, list[str]()
+        self.asked, self.queue, self.said = 0.0, list[str](), set[str]()
 
     @contextmanager
     def signals(self) -> Iterator[None]:
@@ -141,15 +141,15 @@ class Watch:
 
     def follow_plainly(self) -> None:
         """Print a line now and then until Snakemake ends."""
-        told, said = self.began, set[str]()
+        told = self.began
         while self.update():
             if time.time() - told >= PLAIN_SECONDS:
                 told = time.time()
                 statuses = read_status(self.config) if self.config else []
                 line = self.headline(status_line(statuses))
-                news = [note for note in self.notes(statuses) if note not in said]
+                news = [note for note in self.notes(statuses) if note not in self.said]
                 print("\n".join([line, *news]), file=sys.stderr, flush=True)
-                said.update(news)
+                self.said.update(news)
             self.wait(0.5)
 
     def end(self) -> int:
@@ -252,6 +252,10 @@ def watch(argv: list[str]) -> int:
 def _show_failure(run: Watch, argv: list[str]) -> None:
     for failure in run.log.failures:
         print(failure.describe(), file=sys.stderr)
+    statuses = read_status(run.config) if run.config else []
+    for note in failure_notes(statuses):
+        if note not in run.said:
+            print(note, file=sys.stderr)
     if not run.log.failures:  # before any job: the config, the command line, the graph
         lines = run.log.path.read_text(encoding="utf-8", errors="replace").splitlines()
         if "LockException:" in lines:

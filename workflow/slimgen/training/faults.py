@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from slimgen.data.files import write_fault
-from slimgen.training.job import Job, StageError
+from slimgen.training.job import Job, PassingError, StageError
 
 # What the system, torch and safetensors say of a full disk, a spent quota, a limit of file sizes.
 DISK = {
@@ -69,16 +69,20 @@ def stage_fault(error: BaseException, job: Job, batch_size: int | None) -> str |
 
 @contextmanager
 def faults_in_one_line(job: Job, batch_size: int | None) -> Iterator[None]:
-    """Raise StageError with one line in place of an error of disk or memory."""
+    """Raise PassingError with one line in place of an error of disk or memory.
+
+    The reason of any other StageError is noted for the next attempts.
+    """
     try:
         yield
-    except StageError:
+    except StageError as error:
+        job.note_failure(error)
         raise
     except Exception as error:  # torch and safetensors raise kinds of their own
         fault = stage_fault(error, job, batch_size)
         if fault is None:
             raise
-        raise StageError(fault) from None
+        raise PassingError(fault) from None
 
 
 def check_writable(*folders: Path) -> None:

@@ -42,6 +42,10 @@ class StageError(Exception):
     """The stage cannot succeed as it was asked to run; the message is one clear line."""
 
 
+class PassingError(StageError):
+    """The machine or the network did not let the stage succeed; another attempt may."""
+
+
 def _planned() -> float | None:
     return float(os.environ[PLANNED]) if PLANNED in os.environ else None
 
@@ -133,7 +137,8 @@ class Job:
     def open_state(self) -> None:
         """Empty the state folder where it belongs to other settings, inputs or code.
 
-        Raises StageError with the old reason where an earlier attempt of this very run failed.
+        Raises StageError with the old reason where an earlier attempt of this very run failed (for
+        bad input: an attempt of the same start of the workflow; a new one looks again).
         """
         marker = self.state / "fingerprint.json"
         old = read_json(marker) if marker.exists() else None
@@ -143,16 +148,31 @@ class Job:
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
             write_json(marker, {"fingerprint": self.fingerprint, "stage": self.stage})
         failure = self.state / "failure.json"
-        if failure.exists():
-            reason = read_json(failure)["reason"]
-            raise StageError(
-                f"{reason} (an earlier attempt of this run; delete {self.state} to try again)"
-            )
+        if not failure.exists():
+            return
+        told = read_json(failure)
+        if told.get("planned") not in (None, self.planned):
+            failure.unlink()
+            return
+        raise StageError(
+            f"{told['reason']} (an earlier attempt of this run; delete {self.state} to try again)"
+        )
 
     def fail(self, reason: str) -> StageError:
         """Write the reason into the state folder (a retry then ends at once); return the error."""
         write_json(self.state / "failure.json", {"reason": reason})
         return StageError(reason)
+
+    def note_failure(self, error: StageError) -> None:
+        """Let the other attempts of this start of the workflow end at once with this reason.
+
+        Not where it may pass by itself, where it is noted already, or by hand: there the user mends
+        the input and starts again.
+        """
+        failure = self.state / "failure.json"
+        if self.planned is None or isinstance(error, PassingError) or failure.exists():
+            return
+        write_json(failure, {"reason": str(error), "planned": self.planned})
 
     def close_state(self) -> None:
         """Delete the state folder: the outputs are written.

@@ -18,6 +18,8 @@ from slimgen.training.job import EXIT_STOPPED, STOP_SIGNALS
 # The stages that take their share of a batch (`training.processes.share`); others use one GPU.
 PARALLEL = ("teacher.train", "dbnas.supernet", "dbnas.student", "denoising_student.student")
 
+SAVING_SECONDS = "3600"  # torchrun would kill what has not saved half a minute after a signal
+
 
 def is_launched() -> bool:
     """Return whether torchrun started this process."""
@@ -31,7 +33,8 @@ def launch(argv: Sequence[str], gpus: int) -> int:
     """
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command += ["--nproc-per-node", str(gpus), "-m", "slimgen", *argv]
-    child = subprocess.Popen(command, start_new_session=True)
+    environment = {"TORCH_ELASTIC_SHUTDOWN_TIMEOUT": SAVING_SECONDS} | os.environ
+    child = subprocess.Popen(command, env=environment, start_new_session=True)
     asked = False
 
     def pass_on(_number: int, _frame: FrameType | None) -> None:

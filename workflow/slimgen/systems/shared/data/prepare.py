@@ -18,14 +18,14 @@ from typing import Any
 import numpy as np
 
 from slimgen.config.shared import DataPrepareSettings
-from slimgen.data.errors import DataError
+from slimgen.data.errors import DataError, FetchError
 from slimgen.data.files import atomic_path, digest, write_json
 from slimgen.data.pair_split import split_pairs
 from slimgen.data.progress import Reporter
 from slimgen.data.raw import Raw, RawPairs
 from slimgen.data.sources import read_source
 from slimgen.data.split import SPLITS, split_indices
-from slimgen.training.job import Job, StageError
+from slimgen.training.job import Job, PassingError, StageError
 
 
 def duplicates_across(images: np.ndarray, parts: dict[str, np.ndarray]) -> dict[str, int]:
@@ -119,7 +119,8 @@ def prepare(settings: DataPrepareSettings, job: Job) -> None:
             raw.labels, sizes, seed=settings.split_seed, test=raw.test
         )
     except DataError as error:
-        raise StageError(f"{job.stage}: {error}") from None
+        kind = PassingError if isinstance(error, FetchError) else StageError
+        raise kind(f"{job.stage}: {error}") from None
     for name, indices in parts.items():
         arrays = {"images": raw.images[indices], "labels": raw.labels[indices]}
         if pairs is not None:
