@@ -54,6 +54,7 @@ ROWS = {
         "uniform",
         "random-widths",
         "cyclegan",
+        "scratch-long",
     ],
 }
 DATASETS = {"autogan/transfer-autogan": "photos"} | {
@@ -64,12 +65,14 @@ DATASETS = {"autogan/transfer-autogan": "photos"} | {
 STUDENTS: dict[str, tuple[dict[str, Any], float]] = {
     "pix2pix": ({}, 0.1),
     "scratch": ({"begin": "random", "distill": False}, 0.1),
+    "scratch-long": ({"begin": "random", "distill": False, "steps": 1450}, 0.1),
     "no-distill": ({"distill": False}, 0.1),
     "uniform": ({"arch": "uniform", "begin": "random"}, 0.09),
     "random-widths": ({"search": "random"}, 0.1),
     "cyclegan": ({"search": "cyclegan", "teacher": "teacher/cyclegan"}, 0.08),
 }
 TRANSLATION_SEARCHES = {"pix2pix": "evolution", "random": "random", "cyclegan": "exhaustive"}
+RESETS = {"autogan": 2, "random": 1, "no-reset": 0, "no-mlas": 3}
 # What a search's best architectures are: one with all choices, one without any
 CODES = {"autogan": [[1, 0, 1, 1, 1, 2, 2, 1, 1], [0, 0, 0, 0, 0, 0, 0, 0, 0]]}
 SIX = ("ddim-10", "ddim-20", "ddim-50", "ddim-100", "dpm-10", "dpm-20")
@@ -222,6 +225,7 @@ class Tree:
         self._write_training(system, row, seed)
 
     def _write_training(self, system: str, row: str, seed: int) -> None:
+        at = ROWS[system].index(row)
         stage, row = made_by(system, row)
         folder, settings = self.folder(stage, row, seed), {"steps": 1000}
         metrics = ["loss"]
@@ -249,12 +253,12 @@ class Tree:
             candidates = [
                 {
                     "code": code,
-                    "shared_inception_score": 3 + at + 0.1 * len(row),
-                    "inception_score": 4 + at + 0.2 * len(row),
-                    "frechet_distance": 9 - at,
+                    "shared_inception_score": 3 + rank + 0.1 * at,
+                    "inception_score": 4 + rank + 0.2 * at,
+                    "frechet_distance": 9 - rank,
                     "params": 1000,
                 }
-                for at, code in enumerate(CODES["autogan"])
+                for rank, code in enumerate(CODES["autogan"])
             ]
             write_json(folder / "selection.json", {"chosen": 1, "candidates": candidates})
         if system == "gan_compression":
@@ -288,8 +292,14 @@ class Tree:
         return records
 
     def _write_translation_searches(self, seed: int) -> None:
-        self._write_log("gan_compression.supernet", "pix2pix", seed, ["loss_gan", "loss_distill"])
-        self._write_log("gan_compression.supernet", "cyclegan", seed, ["loss_gan"])
+        supernets = {"pix2pix": ["loss_gan", "loss_distill"], "cyclegan": ["loss_gan"]}
+        for name, metrics in supernets.items():
+            stage = "gan_compression.supernet"
+            self._write_log(stage, name, seed, metrics)
+            write_json(
+                self.folder(stage, name, seed) / "settings.json",
+                {"settings": {"steps": 450, "begin": "random", "teacher": f"teacher/{name}"}},
+            )
         for search, method in TRANSLATION_SEARCHES.items():
             folder = self.folder("gan_compression.search", search, seed)
             supernet = "cyclegan" if search == "cyclegan" else "pix2pix"
@@ -315,7 +325,7 @@ class Tree:
                     "score": chosen[2],
                     "macs": chosen[1],
                     "teacher_macs": 500_000,
-                    "budget": 60_000 if search != "cyclegan" else 1.7e308,
+                    "budget": 60_000 if search != "cyclegan" else None,
                 },
             )
             lines = ["widths,macs,params,score,latency_ms,generation,chosen"]
@@ -328,7 +338,7 @@ class Tree:
 
     def _write_autogan_search(self, search: str, number: int, seed: int) -> None:
         folder = self.folder("autogan.search", search, seed)
-        write_json(folder / "arch.json", {"rewards": 96, "resets": number})
+        write_json(folder / "arch.json", {"rewards": 96, "resets": RESETS[search]})
         lines = ["step,stage,iteration,kind,code,inception_score,kept"]
         for at in range(12):
             stage = int(at > 5)

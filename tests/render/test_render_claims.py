@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 
 import pytest
 from scipy.stats import ttest_rel
@@ -108,6 +109,58 @@ def test_student_against_every_ddim_of_few_evaluations(tree):
     close = claim(tree, "one evaluation comes within 0.10 of the teacher's DDIM")
     assert (close["B"], close["verdict"]) == ("teacher, ddim-100", HELD)
     assert float(close["MACs of A / B"]) == pytest.approx(0.01)
+
+
+RESET = "dynamic reset helps"
+
+
+def set_resets(tree, counts):
+    for seed, count in enumerate(counts):
+        path = tree.folder("autogan.search", "autogan", seed) / "arch.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"resets": count}))
+
+
+def test_without_a_reset_nothing_is_said_of_resets(tree):
+    """Two equal searches, whatever their networks score: no interval, no verdict of them."""
+    tree.seeds = (0, 1, 2)
+    set_q(tree, "autogan", "autogan", "gan", (0.10, 0.101, 0.102))
+    set_q(tree, "autogan", "no-reset", "gan", (0.20, 0.201, 0.202))
+    set_q(tree, "autogan", "random", "gan", (0.20, 0.201, 0.202))
+    set_resets(tree.write(), (0, 0, 0))
+    row = claim(tree, RESET)
+    assert row["verdict"] == "no reset happened"
+    assert row["q of A"]
+    assert not any(row[name] for name in ("q of A - q of B", "95 % from", "to"))
+    assert claim(tree, "search beats random search")["verdict"] == HELD
+
+
+def test_seeds_without_a_reset_are_left_out_and_named(tree):
+    """With seed 1, where nothing was reset, the interval would cover 0."""
+    tree.seeds = (0, 1, 2, 3)
+    set_q(tree, "autogan", "autogan", "gan", (0.10, 0.90, 0.101, 0.102))
+    set_q(tree, "autogan", "no-reset", "gan", (0.20, 0.10, 0.202, 0.203))
+    set_resets(tree.write(), (1, 0, 4, 2))
+    row = claim(tree, RESET)
+    assert row["verdict"] == f"{HELD}; no reset happened in seed 1"
+    assert float(row["q of A - q of B"]) == pytest.approx(-0.302 / 3)
+    set_resets(tree, (1, 0, 0, 2))
+    assert claim(tree, RESET)["verdict"] == "undecided (2 seeds); no reset happened in seeds 1, 2"
+
+
+def test_unequal_numbers_of_derived_networks_are_said(tree):
+    tree.seeds = (0, 1, 2)
+    set_q(tree, "autogan", "autogan", "gan", (0.10, 0.101, 0.102))
+    set_q(tree, "autogan", "random", "gan", (0.20, 0.201, 0.202))
+    tree.write()
+    assert claim(tree, "search beats random search")["verdict"] == HELD
+    path = tree.folder("autogan.student", "random", 1) / "selection.json"
+    candidates = json.loads(path.read_text())["candidates"]
+    path.write_text(json.dumps({"chosen": 0, "candidates": candidates[:1]}))
+    verdict = claim(tree, "search beats random search")["verdict"]
+    assert verdict == f"{HELD}; K 2 against 2, 1, 2"
+    assert "K" not in claim(tree, "searching cell after cell helps")["verdict"]
+    results = Results(tree.root, parse_render_settings(tree.settings()))
+    assert "K is the number of networks" in " ".join(claims_table(results).notes)
 
 
 def test_a_row_that_the_run_lacks_is_said(tree):

@@ -9,8 +9,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from slimgen.render.claims_gan_compression import updates
 from slimgen.render.command import MAKE_FIGURE, MAKE_TABLE
-from slimgen.render.figure_gan_compression import Cloud, cloud, curve_panels, front
+from slimgen.render.figure_gan_compression import (
+    Cloud,
+    cloud,
+    curve_panels,
+    front,
+    search_figure,
+)
 from slimgen.render.figure_pareto import pareto_figure
 from slimgen.render.gan_compression import exported, searches, supernets, tasks
 from slimgen.render.judgement import HELD, NOT_HELD, UNDECIDED, judge_exact
@@ -23,6 +30,7 @@ from slimgen.training.job import StageError
 
 SYSTEM = "gan_compression"
 KEEPS = "edges: compressed keeps 85% of the teacher's quality"
+BEATS = "edges: compressed (450 + 1,000 updates) beats"
 
 
 def read(tree) -> Results:
@@ -121,6 +129,8 @@ def test_the_compressed_row_is_found_by_its_settings(tree):
 def test_published_rows_are_the_readme_and_stand_apart(tree):
     ours = [number for number in read_published() if number.system == SYSTEM]
     assert {number.trust for number in ours} == {"V"}
+    kinds = {number.row.split(",")[0] for number in ours}
+    assert kinds == {"CycleGAN", "pix2pix", "GauGAN"}  # what a row of ours can stand beside
     table = rows(tree.write(), SYSTEM)
     marked = {column for column in table[0] if column.startswith("published")}
     for row in table:
@@ -264,23 +274,62 @@ def test_baselines_are_compared_by_every_measure(tree):
     found = {
         c["measure"]: c
         for c in claims(tree)
-        if c["claim"] == "edges: compressed beats training from scratch"
+        if c["claim"] == f"{BEATS} training from scratch (1,000 updates)"
     }
     assert set(found) == {"q", "accuracy", "PSNR (dB)"}
     assert found["q"]["verdict"] == NOT_HELD
     assert found["accuracy"]["verdict"] == UNDECIDED
     assert found["PSNR (dB)"]["verdict"] == HELD
     others = {c["claim"]: c["B"] for c in claims(tree) if c["B"]}
-    assert others["edges: compressed beats training without distillation"] == "no-distill"
-    assert others["edges: compressed beats one width everywhere"] == "uniform"
-    assert others["edges: compressed beats random widths of the same budget"] == "random-widths"
+    tuned = "450 + 1,000 updates"
+    assert others[f"{BEATS} fine-tuning without distillation ({tuned})"] == "no-distill"
+    assert others[f"{BEATS} one width everywhere (1,000 updates)"] == "uniform"
+    assert others[f"{BEATS} random widths of the same budget ({tuned})"] == "random-widths"
+
+
+def test_every_row_of_a_baseline_makes_a_claim_that_names_its_updates(tree):
+    """Beside equal steps of the fine-tuning stand as many as the supernet had too."""
+    tree.seeds = (0, 1, 2)
+    set_q(tree, "pix2pix", [0.10, 0.101, 0.102])
+    set_q(tree, "scratch", [0.20, 0.201, 0.202])
+    set_q(tree, "scratch-long", [0.05, 0.051, 0.052])
+    found = [c for c in claims(tree.write()) if "training from scratch" in c["claim"]]
+    assert [(c["B"], c["claim"], c["verdict"]) for c in found if c["measure"] == "q"] == [
+        ("scratch", f"{BEATS} training from scratch (1,000 updates)", HELD),
+        ("scratch-long", f"{BEATS} training from scratch (1,450 updates)", NOT_HELD),
+    ]
+    assert len(found) == 6  # q, accuracy, PSNR
+
+
+def test_updates_are_those_of_all_that_a_row_began_as(tree):
+    tree.write()
+    supernet = tree.folder("gan_compression.supernet", "pix2pix") / "settings.json"
+    edit(supernet, '"begin": "random", "teacher": "teacher/', '"begin": "teacher", "teacher": "')
+    edit(supernet, '"teacher": "pix2pix"', '"teacher": "pretrain/narrow"')
+    pretrain = tree.folder("gan_compression.pretrain", "narrow") / "settings.json"
+    edit(pretrain, '"steps": 1000', '"begin": "teacher", "steps": 70')
+    (edges, _) = tasks(read(tree))
+    assert updates(edges, "pix2pix") == "1,000 + 70 + 450 + 1,000 updates"
+    edit(supernet, '"begin": "teacher"', '"begin": "teacher", "begin_from": "pretrain/narrow"')
+    edit(supernet, '"teacher": "pretrain/narrow"', '"teacher": "mobile_teacher/pix2pix"')
+    assert updates(edges, "pix2pix") == "1,000 + 70 + 450 + 1,000 updates"
+    assert updates(edges, "scratch") == "1,000 updates"
 
 
 def test_baselines_that_are_missing_are_told_where_others_exist(tree):
     found = {c["claim"]: c["verdict"] for c in claims(tree.write())}
-    fresh = "edges: compressed beats training with a fresh discriminator"
-    assert found[fresh].startswith("not measured (no row with training with a fresh")
-    assert not [claim for claim in found if claim.startswith("strokes: compressed beats")]
+    fresh = "fine-tuning with a fresh discriminator"
+    assert found[f"edges: compressed beats {fresh}"] == f"not measured (no row of {fresh})"
+    assert not [claim for claim in found if claim.startswith("strokes") and "beats" in claim]
+
+
+def test_a_fresh_discriminator_is_one_of_the_fine_tuning(tree):
+    path = tree.write().folder("gan_compression.student", "no-distill") / "settings.json"
+    edit(path, '"distill": false', '"distill": true')
+    edit(path, '"discriminator_init": "teacher"', '"discriminator_init": "fresh"')
+    found = {c["claim"]: c["B"] for c in claims(tree) if c["B"]}
+    tuned = "fine-tuning with a fresh discriminator (450 + 1,000 updates)"
+    assert found[f"{BEATS} {tuned}"] == "no-distill"
 
 
 def test_a_task_without_a_compressed_row_says_so(tree):
@@ -311,6 +360,24 @@ def test_a_cloud_is_what_the_search_wrote(tree):
     assert found.chosen in found.points
     assert found.budget == 60_000
     assert cloud(read(tree), "cyclegan", 0).budget is None
+
+
+def test_a_budget_by_another_rule_is_no_line_over_true_macs(tree):
+    path = tree.write().folder("gan_compression.search", "pix2pix") / "arch.json"
+    edit(path, '"budget": 60000', '"budget_rule": "exact", "budget": 60000')
+    assert cloud(read(tree), "pix2pix", 0).budget == 60_000
+    edit(path, '"exact"', '"torchprofile"')
+    assert cloud(read(tree), "pix2pix", 0).budget is None
+
+
+def test_a_search_without_a_budget_has_no_line_of_it(tree):
+    path = tree.write().folder("gan_compression.search", "pix2pix") / "arch.json"
+    edit(path, '"budget": 60000', '"budget": null')  # in the first panel, where a second has one
+    figure = search_figure(read(tree))
+    drawn = {ax.get_title(): "budget" in ax.get_legend_handles_labels()[1] for ax in figure.axes}
+    assert drawn == {"pix2pix (edges)": False, "random (edges)": True, "cyclegan (strokes)": False}
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels == ["candidates", "front", "chosen", "budget"]
 
 
 @pytest.mark.parametrize(("criterion", "better"), [("fid", min), ("accuracy", max), ("psnr", max)])

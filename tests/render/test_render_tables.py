@@ -295,6 +295,18 @@ def test_pointer_and_records_must_name_the_same_model(tree):
     assert str(tree.measured("act", "act")) in str(caught.value)
 
 
+def test_what_is_trained_beside_a_generator_has_a_pointer_of_its_own(tree):
+    tree.write()
+    folder = tree.folder("act.student", "act")
+    adversary = folder / "adversary.safetensors.dvc"
+    adversary.write_text(f"outs:\n- md5: {'a' * 32}\n  path: adversary.safetensors\n")
+    make(tree, "act")
+    generator = folder / "model.safetensors.dvc"
+    generator.write_text(f"outs:\n- md5: {'c' * 32}\n  path: model.safetensors\n")
+    with pytest.raises(StageError, match="c" * 32):
+        make(tree, "act")
+
+
 def test_bad_settings_are_one_line(tree):
     with pytest.raises(StageError, match="settings are not JSON"):
         parse_render_settings("{")

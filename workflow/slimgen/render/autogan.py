@@ -94,6 +94,18 @@ def searches(results: Results) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for name in found if name is not None))
 
 
+def counts(results: Results, search: str, key: str) -> tuple[int, ...]:
+    """Return a count that a search recorded, `rewards` or `resets`, one per seed."""
+    found = []
+    for seed in results.settings.seeds:
+        count = results.arch(search, seed, SYSTEM).get(key)
+        if not isinstance(count, int):
+            path = results.folder("autogan.search", search, seed) / "arch.json"
+            raise StageError(f"{path}: {key} is no number")
+        found.append(count)
+    return tuple(found)
+
+
 def rewards(results: Results, search: str, seed: int) -> list[Reward]:
     """Return every reward of a search in its order."""
     path = results.folder("autogan.search", search, seed) / "candidates.csv"

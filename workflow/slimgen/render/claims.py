@@ -1,15 +1,16 @@
 """The papers' claims, judged on this run: a difference in q, paired over seeds, and its interval.
 
 A claim "A is better than B" is that q_A(s) - q_B(s) lies below a margin (0, unless the claim says
-another); `judgement` says when it is held. Claims of image-to-image models, on other data sets and
-by other measures, are those of `claims_gan_compression`.
+another); `judgement` says when it is held. Claims of searched GANs are those of `claims_autogan`,
+those of image-to-image models, on other data sets and by other measures, of
+`claims_gan_compression`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from slimgen.render.claims_autogan import autogan_claims, autogan_notes
 from slimgen.render.claims_gan_compression import (
     LACK,
     MEASURE,
@@ -18,10 +19,9 @@ from slimgen.render.claims_gan_compression import (
     translation_claims,
     translation_notes,
 )
-from slimgen.render.judgement import judge
-from slimgen.render.number import Number
+from slimgen.render.comparison import Comparison, Model, claim_row
 from slimgen.render.results import TEACHER, Results
-from slimgen.render.rows import Row, protocol_notes
+from slimgen.render.rows import protocol_notes
 from slimgen.render.table import Column, Table
 from slimgen.render.table_act import by_nfe
 from slimgen.render.table_dbnas import SAMPLERS
@@ -29,33 +29,6 @@ from slimgen.render.table_denoising_student import ddim_settings
 
 FEW_STEPS = 10  # "few evaluations" of DDIM
 CLOSE = 0.10  # a tenth of the way from the floor to a Gaussian
-
-
-@dataclass(frozen=True)
-class Model:
-    """One side of a comparison: a model at one setting of its sampler."""
-
-    system: str
-    row: str
-    setting: str
-
-    @property
-    def label(self) -> str:
-        """Name in the table."""
-        row = TEACHER if self.system == TEACHER else self.row
-        return f"student of {row}" if self.system == "denoising_student" else row
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """The claim that q of A is below q of B plus a margin; `missing` where a row does not exist."""
-
-    paper: str
-    statement: str
-    a: Model | None = None
-    b: Model | None = None
-    margin: float = 0.0
-    missing: str = ""
 
 
 def dbnas_claims(results: Results) -> Iterator[Comparison]:
@@ -126,24 +99,6 @@ def act_claims(results: Results) -> Iterator[Comparison]:
     yield compare("composition", statement, "act-searched", "act")
 
 
-def autogan_claims(results: Results) -> Iterator[Comparison]:
-    """Yield the claims of AutoGAN at equal numbers of rewards and GAN updates."""
-    rows = results.settings.systems.get("autogan", ())
-    for statement, a, b in (
-        ("search beats random search", "autogan", "random"),
-        ("dynamic reset helps", "autogan", "no-reset"),
-        ("searching cell after cell helps", "autogan", "no-mlas"),
-    ):
-        absent = [row for row in (a, b) if row not in rows]
-        if absent:
-            yield Comparison("AutoGAN", statement, missing=absent[0])
-            continue
-        first, second = (
-            Model("autogan", row, results.settings_of("autogan", row)[0]) for row in (a, b)
-        )
-        yield Comparison("AutoGAN", statement, first, second)
-
-
 def equal_macs_pair(results: Results, rows: tuple[str, ...]) -> tuple[str, str] | None:
     """Return the adversarial row and the plain one that were trained with equal MACs."""
     for row in rows:
@@ -153,42 +108,6 @@ def equal_macs_pair(results: Results, rows: tuple[str, ...]) -> tuple[str, str] 
             plain = settings["weight"]["w"] == 0
             return (other, row) if plain else (row, other)
     return None
-
-
-def claim_row(results: Results, claim: Comparison) -> Row:
-    """Return the cells of one comparison."""
-    cells: Row = {"paper": claim.paper, "claim": claim.statement}
-    if claim.a is None or claim.b is None:
-        return cells | {"verdict": f"not measured (no row {claim.missing})"}
-    a, b = claim.a, claim.b
-    q_a = results.number(a.system, a.row, "q", a.setting)
-    q_b = results.number(b.system, b.row, "q", b.setting)
-    cells |= {
-        "A": f"{a.label}, {a.setting}",
-        "B": f"{b.label}, {b.setting}",
-        "q of A": q_a,
-        "q of B": q_b,
-    }
-    if q_a is None or q_b is None:
-        return cells | {"verdict": "not measured"}
-    differences = tuple(x - y for x, y in zip(q_a.values, q_b.values, strict=True))
-    judged = judge(differences, claim.margin)
-    return cells | {
-        "q of A - q of B": Number(differences),
-        "95 % from": Number((judged.low,)) if judged.low is not None else None,
-        "to": Number((judged.high,)) if judged.high is not None else None,
-        "MACs of A / B": macs_ratio(results, a, b),
-        "verdict": judged.verdict,
-    }
-
-
-def macs_ratio(results: Results, a: Model, b: Model) -> Number | None:
-    """Return the ratio of the MACs of one generated image."""
-    macs_a, macs_b = (results.number(m.system, m.row, "macs") for m in (a, b))
-    if macs_a is None or macs_b is None:
-        return None
-    nfe_a, nfe_b = (results.nfe(m.system, m.row, m.setting) for m in (a, b))
-    return macs_a.over(macs_b).scaled(nfe_a / nfe_b)
 
 
 def claims_table(results: Results) -> Table:
@@ -234,6 +153,7 @@ def claims_table(results: Results) -> Table:
             "three seeds. Each comparison stands alone: no correction for their number. "
             "MACs are those of one generated image.",
             *protocol_notes(results),
+            *autogan_notes(results),
             *translation_notes(results),
         ),
     )

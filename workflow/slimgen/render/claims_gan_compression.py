@@ -15,7 +15,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from slimgen.render.gan_compression import Task, search_of, tasks
+from slimgen.config.rows import made_by
+from slimgen.render.gan_compression import SYSTEM, Task, search_of, tasks
 from slimgen.render.judgement import judge, judge_exact
 from slimgen.render.number import Number
 from slimgen.render.results import Results
@@ -31,10 +32,10 @@ LACK = Column("A falls short by", "+.3f")
 MEASURES = {"q": "q", "accuracy": "accuracy", "psnr": "PSNR (dB)"}  # metric -> name
 NEEDS: dict[
     str, dict[str, Any]
-] = {  # claim -> settings in which its row differs from the compressed one
+] = {  # claim -> settings in which its rows differ from the compressed one
     "training from scratch": {"begin": "random", "distill": False},
-    "training without distillation": {"begin": "supernet", "distill": False},
-    "training with a fresh discriminator": {
+    "fine-tuning without distillation": {"begin": "supernet", "distill": False},
+    "fine-tuning with a fresh discriminator": {
         "begin": "supernet",
         "distill": True,
         "discriminator_init": "fresh",
@@ -62,18 +63,36 @@ class Comparison:
         return self.share * b - a
 
 
-def baseline(task: Task, compressed: str, needed: dict[str, Any]) -> str | None:
-    """Return the first row of the same widths with other settings."""
+def baselines(task: Task, compressed: str, needed: dict[str, Any]) -> list[str]:
+    """Return the rows of the same widths with other settings."""
     settings = task.settings(compressed)
     same = {} if "pseudo_pairs" in needed else {"pseudo_pairs": settings["pseudo_pairs"]}
     rows = task.students(search_of(settings), arch="searched", widths=None, **same, **needed)
-    return next((row for row in rows if row != compressed), None)
+    return [row for row in rows if row != compressed]
+
+
+def updates(task: Task, row: str) -> str:
+    """Return the updates that made a row's weights: of the networks they began as, and its own."""
+    job: tuple[str, str] | None = made_by(SYSTEM, row)
+    counts: list[str] = []
+    while job is not None:
+        settings = task.results.stage_settings(*job)
+        counts.insert(0, f"{settings['steps']:,}")
+        job = None
+        if settings.get("begin") == "supernet":
+            search = task.results.stage_settings(f"{SYSTEM}.search", settings["search"])
+            job = f"{SYSTEM}.supernet", search["supernet"]
+        elif settings.get("begin") == "teacher":
+            origin, variant = (settings.get("begin_from") or settings["teacher"]).split("/")
+            job = f"{SYSTEM}.{origin}", variant
+    return f"{' + '.join(counts)} updates"
 
 
 def comparisons(task: Task, compressed: str) -> Iterator[Comparison]:
     """Yield the claims about a compressed generator that depend on quality.
 
-    Those about baselines come where the task has one at all.
+    Those about baselines come where the task has one at all, one for every row and measure: rows
+    that differ in their number of updates too make claims of their own, which say so.
     """
     where = f"{task.dataset}: "
     metrics = [metric for metric in MEASURES if task.number(compressed, metric) is not None]
@@ -82,16 +101,21 @@ def comparisons(task: Task, compressed: str) -> Iterator[Comparison]:
         statement = f"{where}compressed keeps {KEPT:.0%} of the teacher's quality"
         slack = SLACK if metric == "q" else 0.0
         yield Comparison(statement, compressed, teacher, metric, KEPT, slack, "of the teacher")
-    others = {name: baseline(task, compressed, needed) for name, needed in NEEDS.items()}
+    others = {name: baselines(task, compressed, needed) for name, needed in NEEDS.items()}
     if task.kind != "unpaired":
         del others["training by cycles, without pseudo pairs"]
-    others["one width everywhere"] = next(iter(task.students(arch="uniform")), None)
+    others["one width everywhere"] = task.students(arch="uniform")
     drawn = [row for row in task.students(arch="searched") if task.method(row) == "random"]
-    others["random widths of the same budget"] = next(iter(drawn), None)
-    for name, row in others.items() if any(others.values()) else ():
-        for metric in metrics if row is not None else metrics[:1]:
+    others["random widths of the same budget"] = drawn
+    for name, rows in others.items() if any(others.values()) else ():
+        if not rows:
             statement = f"{where}compressed beats {name}"
-            yield Comparison(statement, compressed, row, metric, missing=f"with {name}")
+            yield Comparison(statement, compressed, None, "", missing=f"of {name}")
+        for row in rows:
+            ours, theirs = updates(task, compressed), updates(task, row)
+            statement = f"{where}compressed ({ours}) beats {name} ({theirs})"
+            for metric in metrics:
+                yield Comparison(statement, compressed, row, metric)
 
 
 def quality_row(task: Task, claim: Comparison) -> dict[str, Cell]:
@@ -156,5 +180,6 @@ def translation_notes(results: Results) -> tuple[str, ...]:
     return (
         f"GAN Compression: by what A falls short of the claim (below 0: it is met), with its "
         f"interval; {KEPT:.0%} of the teacher's quality is a q of at most the teacher's / {KEPT:g} "
-        f"+ {SLACK:g}, or {KEPT:g} of its accuracy or PSNR. MACs are counts: one seed decides.",
+        f"+ {SLACK:g}, or {KEPT:g} of its accuracy or PSNR. MACs are counts: one seed decides. "
+        "Updates are those of the network that a row began as, such as the supernet, + its own.",
     )

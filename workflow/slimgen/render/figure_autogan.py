@@ -96,22 +96,32 @@ def last_scores(lines: list[Reward]) -> list[float]:
 
 
 def correlation_points(results: Results) -> list[Derived]:
-    """Return every derived architecture of every seed whose shared-weight score is known."""
-    return [
+    """Return the distinct derived networks of all searches whose shared-weight score is known.
+
+    Searches that took the same steps (with dynamic reset and without, where no reset happened)
+    derive the very same networks: seed, code and both scores agree. Such a network counts once, as
+    chosen where any row chose it, else under the first row.
+    """
+    every = [
         item
         for row in student_rows(results)
         for seed in results.settings.seeds
         for item in selection(results, row, seed)
         if item.shared_score is not None
     ]
+    distinct: dict[object, Derived] = {}
+    for item in sorted(every, key=lambda item: not item.chosen):
+        distinct.setdefault((item.seed, item.code, item.shared_score, item.score), item)
+    return list(distinct.values())
 
 
 def correlation_title(points: list[Derived]) -> str:
     """Return Spearman's rank correlation with its n; not for fewer than three points."""
+    count = f"n = {len(points)} distinct"
     if len(points) < 3:
-        return f"n = {len(points)}: too few for a correlation"
+        return f"{count}: too few for a correlation"
     result = spearmanr([p.shared_score for p in points], [p.score for p in points])
-    return f"Spearman rho = {result.statistic:.2f}, p = {result.pvalue:.2g}, n = {len(points)}"
+    return f"Spearman rho = {result.statistic:.2f}, p = {result.pvalue:.2g}, {count}"
 
 
 def correlation_figure(results: Results) -> Figure:
@@ -121,6 +131,8 @@ def correlation_figure(results: Results) -> Figure:
     ax = figure.subplots()
     for number, (row, colour) in enumerate(zip(rows, line_colours(len(rows)), strict=True)):
         own = [p for p in points if p.row == row]
+        if not own:  # all of them stand under another row
+            continue
         ax.scatter(
             [p.shared_score for p in own if p.shared_score is not None],
             [p.score for p in own],
@@ -135,7 +147,7 @@ def correlation_figure(results: Results) -> Figure:
         title=correlation_title(points),
     )
     ax.grid(alpha=0.4)
-    ax.legend(fontsize=7)
+    ax.legend(fontsize=7, title="searches, pooled", title_fontsize=7)
     figure.tight_layout()
     return figure
 

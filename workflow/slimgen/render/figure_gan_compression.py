@@ -31,13 +31,15 @@ from slimgen.training.job import StageError
 
 COLUMNS = 3
 LESS_IS_BETTER = {"fid": True, "accuracy": False, "psnr": False}
-NO_BUDGET = 1e300  # searches without a budget record the largest float
 CRITERIA = {"fid": "Fréchet distance, search split", "accuracy": "accuracy", "psnr": "PSNR (dB)"}
 
 
 @dataclass(frozen=True)
 class Cloud:
-    """What a search scored: every candidate, the budget (None: no limit), criterion and choice."""
+    """What a search scored: every candidate, the budget, criterion and choice.
+
+    No budget where there was none, or it counts by another rule than the candidates' MACs.
+    """
 
     points: tuple[tuple[float, float], ...]  # (MACs, score)
     chosen: tuple[float, float]
@@ -59,11 +61,10 @@ def cloud(results: Results, search: str, seed: int) -> Cloud:
         )
     except ValueError as error:
         raise StageError(f"{path}: {error}") from None
-    budget = float(found["budget"])
     return Cloud(
         points,
         (float(found["macs"]), float(found["score"])),
-        budget if budget < NO_BUDGET else None,
+        found["budget"] if found.get("budget_rule", "exact") == "exact" else None,
         found["criterion"],
     )
 
@@ -143,9 +144,19 @@ def search_figure(results: Results) -> Figure:
     for ax, (search, dataset) in zip(axes, found.items(), strict=True):
         draw_cloud(ax, cloud(results, search, seed))
         ax.set_title(f"{search} ({dataset})")
-    handles, labels = axes[0].get_legend_handles_labels()
+    entries = {  # of every panel: a search without a budget has no line of it
+        label: handle
+        for ax in axes
+        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)
+    }
     figure.tight_layout()
-    figure.legend(handles, labels, loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=4)
+    figure.legend(
+        list(entries.values()),
+        list(entries),
+        loc="upper center",
+        bbox_to_anchor=(0.5, 0.0),
+        ncols=len(entries),
+    )
     return figure
 
 

@@ -18,6 +18,7 @@ FIELDS = ("system", "row", "dataset", "metric", "sampler", "value", "source", "t
 TRUSTED = ("V", "S", "A")
 DEFAULT_DATASET = "cifar10"  # where the papers report their main tables
 SOURCE = "published: source"
+METRICS = {"fid": "FID", "inception_score": "IS"}  # in the order of their columns
 
 
 @dataclass(frozen=True)
@@ -60,18 +61,23 @@ def published_for(systems: Sequence[str], dataset: str) -> tuple[Published, ...]
     return tuple(here or [number for number in every if number.dataset == DEFAULT_DATASET])
 
 
-def value_column(numbers: Sequence[Published]) -> str:
-    """Return the name of the column of published values: it says the data set and the protocol."""
-    dataset = numbers[0].dataset if numbers else DEFAULT_DATASET
-    return f"published: FID ({dataset}, Inception)"
+def value_column(number: Published) -> str:
+    """Return the name of a published value's column: it says metric, data set and protocol."""
+    return f"published: {METRICS[number.metric]} ({number.dataset}, Inception)"
+
+
+def value_columns(numbers: Sequence[Published]) -> tuple[str, ...]:
+    """Return the names of the columns of published values, metric after metric."""
+    order = sorted(numbers, key=lambda number: list(METRICS).index(number.metric))
+    return tuple(dict.fromkeys(value_column(number) for number in order))
 
 
 def published_rows(numbers: Sequence[Published], first: str) -> list[dict[str, Cell]]:
     """Return one row per published model; nothing of ours stands in it."""
-    column = value_column(numbers)
     rows: dict[str, dict[str, Cell]] = {}
     for number in numbers:
         row = rows.setdefault(number.row, {first: f"published: {number.row}"})
+        column = value_column(number)
         shown = f"{number.value} ({number.sampler})" if number.sampler else number.value
         row[column] = f"{row[column]}, {shown}" if row.get(column) else shown
         sources = str(row.get(SOURCE) or "")

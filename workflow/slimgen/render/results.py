@@ -30,6 +30,7 @@ from slimgen.render.settings import RenderSettings
 from slimgen.training.job import StageError
 
 TEACHER = "teacher"
+MEASURED = ("diffusion_pytorch_model.safetensors", "model.safetensors")  # digests are of these
 CANDIDATE_COLUMNS = {
     "dbnas": {"block", "arch", "relative_loss", "macs", "chosen", "base"},
     "autogan": {"step", "stage", "kind", "code", "inception_score", "kept"},
@@ -71,7 +72,7 @@ def check_pointer(model: Path, records: list[Record], path: Path) -> None:
 
     Raises StageError naming both files where they differ.
     """
-    for pointer in sorted(model.glob("*.safetensors.dvc")):
+    for pointer in filter(Path.exists, (model / f"{name}.dvc" for name in MEASURED)):
         try:
             stored = yaml.safe_load(pointer.read_text())["outs"][0]["md5"]
             if not isinstance(stored, str) or len(stored) != 32:  # half written

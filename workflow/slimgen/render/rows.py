@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from slimgen.render.number import Number
-from slimgen.render.published import SOURCE, Published, value_column
+from slimgen.render.published import SOURCE, Published, value_columns
 from slimgen.render.results import Results
 from slimgen.render.table import Cell, Column
 
@@ -42,8 +42,8 @@ def is_column(results: Results) -> Column:
 
 
 def published_columns(numbers: Sequence[Published]) -> tuple[Column, ...]:
-    """Return the two columns of published values, or none where nothing is published."""
-    return (Column(value_column(numbers)), Column(SOURCE)) if numbers else ()
+    """Return the columns of published values and of their source, none where there is none."""
+    return tuple(Column(name) for name in (*value_columns(numbers), SOURCE)) if numbers else ()
 
 
 def size_cells(results: Results, system: str, row: str) -> Row:

@@ -195,9 +195,8 @@ def page_files(config: Config, page: str) -> list[str]:
                 files.append(f"{PlannedJob('dbnas.supernet', name, seed).folder}/log.jsonl")
         if "gan_compression" in systems:
             for name in _variants(config)["gan_compression.supernet"]:
-                files.append(
-                    f"{PlannedJob('gan_compression.supernet', name, seed).folder}/log.jsonl"
-                )
+                folder = PlannedJob("gan_compression.supernet", name, seed).folder
+                files += [f"{folder}/{file}" for file in ("log.jsonl", "settings.json")]
         for system in systems:
             for name in _variants(config).get(f"{system}.search", ()):
                 folder = PlannedJob(f"{system}.search", name, seed).folder
