@@ -99,6 +99,7 @@ rule gan_compression_supernet:
     input:
         data=translation_data("supernet", "train"),
         teacher=translation_origin("supernet"),
+        begin_from=supernet_beginning,
         named=weights_named_by("gan_compression.supernet"),
     output:
         config="<results>/gan_compression/supernet/{variant}/seed{seed}/config.json",
@@ -124,7 +125,8 @@ rule gan_compression_supernet:
     shell:
         "python -m slimgen gan_compression.supernet --settings {params.config:q} --seed {wildcards.seed}"
         " --out {output:q}"
-        " --data {input.data:q} --teacher {input.teacher:q} > {log:q} 2>&1"
+        " --data {input.data:q} --teacher {input.teacher:q} --begin_from {input.begin_from:q}"
+        " > {log:q} 2>&1"
 
 
 rule gan_compression_search:

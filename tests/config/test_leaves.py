@@ -47,6 +47,7 @@ TOGETHER: dict[str, dict[str, Any]] = {
     "gan_compression.supernet.separable": {"separable": ["up"]},
     "gan_compression.student.separable": {"separable": ["up"]},
     "gan_compression.supernet.config_set": {"config_set": [*[[3, 2]] * 7, [3, 2, 1]]},
+    "gan_compression.supernet.begin_from": {"begin_from": "mobile_teacher/pix2pix"},
     "gan_compression.search.budget": {"budget": 1e6, "budget_ratio": None},
     "gan_compression.student.search": {
         "variants": {"pix2pix": {"search": None, "widths": "3_2_3_2_3_2_3_2", "begin": "random"}}

@@ -58,9 +58,9 @@ def test_widths_of_a_teacher_from_elsewhere_are_left_to_the_stage() -> None:
     check_sizes(load(deep_merge(demo, changes)))
 
 
-@pytest.mark.parametrize("name", ["config.yaml", "cifar10.yaml"])
-def test_the_configs_have_enough(name: str) -> None:
-    check_sizes(read_config(DEMO.with_name(name)))
+@pytest.mark.parametrize("path", sorted(DEMO.parent.glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_configs_have_enough(path: Path) -> None:
+    check_sizes(read_config(path))
 
 
 def test_check_goes_through_every_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -93,6 +93,62 @@ def test_random_vectors_differ_and_end_where_the_budget_has_no_more() -> None:
     assert len(list(different(SPACE, 3, fits=fits, rng=random.Random(0)))) == 3
 
 
+def narrow_share(settings: ChannelEvolution, generation: int) -> float:
+    """Return which share of the entries drawn in a generation is the narrowest of three."""
+    drawn: list = []
+    evolve(
+        SPACE,
+        settings,
+        fits=lambda widths: True,
+        loss=loss,
+        rng=random.Random(0),
+        visit=lambda number, widths: drawn.append((number, widths)),
+    )
+    entries = [width for number, widths in drawn if number == generation for width in widths]
+    return entries.count(4) / len(entries)
+
+
+@pytest.mark.parametrize(
+    ("weighting", "share"), [("uniform", 1 / 3), ("arithmetic", 9 / 15), ("geometric", 81 / 91)]
+)
+def test_the_first_generation_alone_is_weighted(weighting, share) -> None:
+    """Of three options weights of ratio 9 are 1, 5, 9 (times 1/4) or 1, 9, 81."""
+    settings = ChannelEvolution(
+        population=400,
+        generations=1,
+        mutation_ratio=1.0,
+        mutate_probability=1.0,
+        weighting=weighting,
+        weighting_ratio=9.0,
+    )
+    assert narrow_share(settings, 0) == pytest.approx(share, abs=0.04)
+    assert narrow_share(settings, 1) == pytest.approx(1 / 3, abs=0.04)
+
+
+@pytest.mark.parametrize("ratio", [0.0, 0.25, 0.5, 1.0])
+def test_the_mutation_ratio_is_the_share_of_mutants(ratio) -> None:
+    """Crossed with itself a single parent gives itself; mutants of these are all new."""
+    space = ChannelSpace((tuple(range(40, 0, -1)),) * 8)
+    settings = ChannelEvolution(
+        population=20,
+        parent_ratio=0.01,
+        mutation_ratio=ratio,
+        mutate_probability=1.0,
+        generations=1,
+    )
+    drawn: dict[int, list] = {0: [], 1: []}
+    evolve(
+        space,
+        settings,
+        fits=lambda widths: True,
+        loss=loss,
+        rng=random.Random(0),
+        visit=lambda generation, widths: drawn[generation].append(widths),
+    )
+    parent = min(drawn[0], key=lambda widths: (loss(widths), widths))
+    assert sum(widths != parent for widths in drawn[1]) == 20 * ratio
+
+
 @pytest.mark.parametrize("ratio", [0.01, 1.0])
 def test_there_is_always_a_parent(ratio) -> None:
     settings = ChannelEvolution(population=4, generations=2, parent_ratio=ratio)

@@ -88,19 +88,34 @@ def arch(folder: Path) -> dict:
     return json.loads((folder / "arch.json").read_text())
 
 
+COUNTS = {"exact": "total", "torchprofile": "torchprofile"}  # rule -> the number of Macs
+
+
+@pytest.mark.parametrize("rule", COUNTS)
 @pytest.mark.parametrize("method", ["evolution", "random", "exhaustive"])
-def test_nothing_that_breaks_the_budget_is_scored(run, resnet, method) -> None:
-    out = run(method, method=method, budget_ratio=1.8, criterion="psnr", evaluations=12)
+def test_nothing_that_breaks_the_budget_is_scored(run, resnet, method, rule) -> None:
+    given = {"method": method, "criterion": "psnr", "evaluations": 12}
+    out = run(method, **given, budget_ratio=1.8, budget_rule=rule)
     found, supernet = arch(out), load_supernet(resnet[0], "cpu", build=None)
     x = torch.zeros(1, 1, 16, 16)
-    assert found["budget"] == found["teacher_macs"] / 1.8
-    assert 0 < found["share_within_budget"] < 1
+    suffix = "" if rule == "exact" else "_torchprofile"
+    assert found["budget_rule"] == rule
+    assert found["budget"] == found[f"teacher_macs{suffix}"] / 1.8
+    keeping = {
+        widths
+        for widths in supernet.space
+        if getattr(count_macs(extract_translator(supernet.network, widths), x), COUNTS[rule])
+        <= found["budget"]
+    }
+    assert 0 < found["share_within_budget"] == len(keeping) / supernet.space.size < 1
+    scored = {parse_widths(row["widths"]) for row in rows(out)}
+    assert scored == keeping if method == "exhaustive" else scored <= keeping
     assert len(rows(out)) == found["evaluated"] <= found["visited"]
     for row in rows(out):
         widths = parse_widths(row["widths"])
         supernet.space.check(widths)
         small = extract_translator(supernet.network, widths)
-        assert int(row["macs"]) == count_macs(small, x).total <= found["budget"]
+        assert int(row["macs"]) == count_macs(small, x).total
         assert int(row["params"]) == count_params(small)
     (chosen,) = [row for row in rows(out) if row["chosen"] == "1"]
     assert list(parse_widths(chosen["widths"])) == found["widths"]
@@ -167,10 +182,28 @@ def test_a_latency_budget_keeps_slow_subnets_out(run) -> None:
         run("none", latency_budget=1e-6, latency_repeats=2)
 
 
-def test_a_budget_that_no_subnet_meets_says_the_smallest(run) -> None:
+def test_the_rule_of_the_papers_counts_more(run) -> None:
+    """So a budget between the two counts of a subnet keeps it out, or lets it in."""
+    found = arch(run("all", method="exhaustive", criterion="psnr"))
+    between = (found["macs"] + found["macs_torchprofile"]) / 2
+    widths = {
+        rule: {row["widths"] for row in rows(run(rule, method="exhaustive", **given))}
+        for rule in COUNTS
+        for given in [{"budget": between, "budget_rule": rule, "criterion": "psnr"}]
+    }
+    chosen = "_".join(map(str, found["widths"]))
+    assert chosen in widths["exact"]
+    assert chosen not in widths["torchprofile"]
+    assert widths["torchprofile"] < widths["exact"]
+
+
+@pytest.mark.parametrize("rule", COUNTS)
+def test_a_budget_that_no_subnet_meets_says_the_smallest(run, resnet, rule) -> None:
     with pytest.raises(StageError) as caught:
-        run("small", budget=1000)
-    (smallest,) = {arch(run("all", method="exhaustive"))["smallest_macs"]}
+        run("small", budget=1000, budget_rule=rule)
+    supernet = load_supernet(resnet[0], "cpu", build=None)
+    small = extract_translator(supernet.network, supernet.space.smallest)
+    smallest = getattr(count_macs(small, torch.zeros(1, 1, 16, 16)), COUNTS[rule])
     assert str(caught.value) == (
         "budget: 1,000 MACs are met by no subnet; the smallest possible, 4_8_2_4_4_4_4_4, has "
         f"{smallest:,}"

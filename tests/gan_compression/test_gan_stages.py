@@ -11,8 +11,6 @@ from safetensors.torch import load_file
 
 from slimgen.config.gan_compression import (
     ExportSettings,
-    MobileTeacherSettings,
-    PretrainSettings,
     SearchSettings,
     StudentSettings,
     SupernetSettings,
@@ -21,12 +19,9 @@ from slimgen.config.gan_compression import (
 from slimgen.data.pairs import load_pairs
 from slimgen.evaluation.complexity import count_macs
 from slimgen.networks.translators import extract_translator, open_translator, shape_of
-from slimgen.networks.weight_transfer import l1_norms
 from slimgen.systems.gan_compression.artefacts import load_supernet, resolve_widths
 from slimgen.systems.gan_compression.distilled import Distillation
 from slimgen.systems.gan_compression.export import export
-from slimgen.systems.gan_compression.mobile_teacher import mobile_teacher
-from slimgen.systems.gan_compression.pretrain import pretrain
 from slimgen.systems.gan_compression.search import search
 from slimgen.systems.gan_compression.student import student
 from slimgen.systems.gan_compression.supernet import draw_sandwich, draw_uniform, supernet
@@ -74,7 +69,7 @@ def fine_tune(fast, edges, make_job):
         inputs = {"teacher": fast["teacher"]}
         if complete.search is not None:
             inputs["arch"] = fast["arch"]
-            if complete.begin == "supernet":
+            if "supernet" in (complete.begin, complete.discriminator_init):
                 inputs["supernet"] = fast["supernet"]
         student(complete, job, data=data, **inputs)
         return job.out
@@ -128,14 +123,17 @@ def test_baselines_differ_in_what_they_say(fast, edges, fine_tune) -> None:
     assert len(texts) == 2
 
 
-def test_the_discriminator_is_the_teachers_or_fresh(fast, fine_tune) -> None:
+@pytest.mark.parametrize("begin", ["supernet", "random"])
+def test_the_discriminator_is_the_teachers_the_supernets_or_fresh(fast, fine_tune, begin) -> None:
     def weights(folder: Path) -> torch.Tensor:
         return load_file(folder / "adversary.safetensors")["discriminator.model.0.weight"]
 
-    inherited = weights(fine_tune("inherited", **STILL))
-    torch.testing.assert_close(inherited, weights(fast["teacher"]), rtol=1e-5, atol=1e-7)
-    fresh = weights(fine_tune("fresh", discriminator_init="fresh", **STILL))
-    assert not torch.allclose(fresh, weights(fast["teacher"]), rtol=1e-2)
+    theirs = {name: weights(fast[name]) for name in ("teacher", "supernet")}
+    assert not torch.allclose(theirs["teacher"], theirs["supernet"], rtol=1e-5, atol=1e-7)
+    for name in ("teacher", "supernet", "fresh"):
+        ours = weights(fine_tune(name, begin=begin, discriminator_init=name, **STILL))
+        for other, tensor in theirs.items():
+            assert torch.allclose(ours, tensor, rtol=1e-5, atol=1e-7) == (other == name)
 
 
 def distillation(fast, edges, **settings) -> Distillation:
@@ -201,36 +199,6 @@ def test_width_vectors_are_drawn_from_the_step_alone(fast) -> None:
     wide, narrow, other = draw_sandwich(space, 0, 1)(3)
     assert (wide, narrow) == (space.largest, space.smallest)
     space.check(other)
-
-
-def test_the_original_pipeline_runs(edges, tmp_path) -> None:
-    job = plain_job(tmp_path / "mobile")
-    settings = MobileTeacherSettings.model_validate(COMMON | {"generator": GENERATOR})
-    mobile_teacher(settings, job, data=edges)
-    wide = open_translator(job.out)
-    assert shape_of(wide).separable == ("blocks",)
-    narrow = plain_job(tmp_path / "pretrain")
-    settings = PretrainSettings.model_validate(COMMON | STILL | {"ngf": 4})
-    pretrain(settings, narrow, data=edges, teacher=job.out)
-    small = open_translator(narrow.out)
-    assert shape_of(small).widths == (4,) * 8
-    for path in ("model.1", "model.16"):  # the layers that alone make their channels
-        norms = l1_norms(wide.get_submodule(path)).sort(descending=True).values
-        kept = l1_norms(small.get_submodule(path))
-        if path == "model.1":  # its inputs are the image's
-            torch.testing.assert_close(kept, norms[: len(kept)])
-    whole = plain_job(tmp_path / "supernet")
-    options = {
-        "config_set": ((4, 2),) * 8,
-        "begin": "teacher",
-        "discriminator_init": "teacher",
-        "sampling": "sandwich",
-    }
-    settings = SupernetSettings.model_validate(COMMON | STILL | options)
-    supernet(settings, whole, data=edges, teacher=narrow.out)
-    with torch.no_grad():
-        x, elastic = images(edges), load_supernet(whole.out, "cpu", build=None)
-        torch.testing.assert_close(elastic.network(x, (4,) * 8), small(x), rtol=1e-4, atol=1e-5)
 
 
 def test_unpaired_students(strokes, tmp_path) -> None:
@@ -330,6 +298,13 @@ def test_a_supernet_that_cannot_be(fast, edges, make_job, settings, line) -> Non
     assert "\n" not in str(caught.value)
 
 
+def test_a_discriminator_of_no_supernet(fast, edges, make_job) -> None:
+    given = COMMON | {"begin": "random", "discriminator_init": "supernet"}
+    settings, folder = StudentSettings.model_validate(given), fast["teacher"]
+    with pytest.raises(StageError, match="--supernet is needed: discriminator_init is supernet"):
+        student(settings, make_job(), data=edges, teacher=folder, arch=fast["arch"])
+
+
 def test_published_vectors_by_name(fast) -> None:
     shape = shape_of(open_translator(fast["teacher"]))
     assert resolve_widths("horse2zebra/legacy", shape) == (24, 24, 24, 32, 32, 32, 20, 16)
@@ -343,7 +318,14 @@ def test_published_vectors_by_name(fast) -> None:
     [
         {"search": None},
         {"search": None, "widths": "4_4_4_4_4_4_4_4"},
+        {"search": None, "widths": "4_4", "begin": "random", "discriminator_init": "supernet"},
         {"task": "unpaired", "pseudo_pairs": False},
+        {
+            "task": "unpaired",
+            "pseudo_pairs": False,
+            "distill": False,
+            "discriminator_init": "supernet",
+        },
     ],
 )
 def test_settings_that_contradict_each_other(settings) -> None:

@@ -73,12 +73,12 @@ class DistilledSettings(TranslationSettings):
         None, description="Module paths distilled from; by default those of the paper."
     )
     build: str | None = Field(None, description=BUILD)
-    discriminator_init: Literal["teacher", "fresh"] = "teacher"
 
-    @field_validator("teacher")
+    @field_validator("teacher", "begin_from", check_fields=False)
     @classmethod
-    def _teacher_is_named(cls, value: str) -> str:
-        split_origin(value)
+    def _generator_is_named(cls, value: str | None) -> str | None:
+        if value is not None:
+            split_origin(value)
         return value
 
     @property
@@ -108,6 +108,7 @@ class PretrainSettings(DistilledSettings):
     begin: Literal["teacher", "random"] = Field(
         "teacher", description="`teacher`: its channels with the largest L1 norms."
     )
+    discriminator_init: Literal["teacher", "fresh"] = "teacher"
 
 
 class Pretrain(PretrainSettings, TaskVariants):
@@ -128,6 +129,9 @@ class SupernetSettings(DistilledSettings):
     begin: Literal["random", "teacher"] = Field(
         "random", description="`teacher`: the weights of a pretrain or mobile teacher."
     )
+    begin_from: str | None = Field(
+        None, description="stage/variant whose weights, and inherited D, it takes instead."
+    )
     config_set: str | tuple[tuple[int, ...], ...] = Field(
         "channels-64-pix2pix", description="Name of a set, or options per entry, wide ones first."
     )
@@ -137,6 +141,17 @@ class SupernetSettings(DistilledSettings):
     )
     sandwich: int = Field(1, ge=0, description="How many others.")
     discriminator_init: Literal["teacher", "fresh"] = "fresh"
+
+    @property
+    def beginning(self) -> Origin:
+        """Return stage and variant of the generator whose weights `begin: teacher` takes."""
+        return split_origin(self.begin_from or self.teacher)
+
+    @model_validator(mode="after")
+    def _begins_from_what_it_names(self) -> Self:
+        if self.begin_from is not None and self.begin == "random":
+            raise ValueError("begin_from: begin random takes no weights; set begin: teacher")
+        return self
 
 
 class Supernet(SupernetSettings, TaskVariants):
@@ -158,8 +173,11 @@ class SearchSettings(StageSettings):
     inception_path: str | None = None
     inception_sha256: str = Field(INCEPTION_SHA256, pattern="^[0-9a-f]{64}$")
     pool: int = Field(1, ge=1, description="Images are mean-pooled before the classifier.")
-    budget: float | None = Field(None, gt=0, description="MACs (true count) that may not be passed")
+    budget: float | None = Field(None, gt=0, description="MACs that may not be passed.")
     budget_ratio: float | None = Field(None, gt=1, description="or: the teacher's over this.")
+    budget_rule: Literal["exact", "torchprofile"] = Field(
+        "exact", description="`exact`: every product once; `torchprofile`: as the papers count."
+    )
     latency_budget: float | None = Field(
         None, gt=0, description="Milliseconds of one image on this device (the median)."
     )
@@ -228,6 +246,9 @@ class StudentSettings(DistilledSettings):
     pseudo_pairs: bool = Field(
         True, description="unpaired: the teacher's outputs are the targets; off: cycles."
     )
+    discriminator_init: Literal["teacher", "supernet", "fresh"] = Field(
+        "teacher", description="`supernet`: that of the supernet searched in."
+    )
 
     @model_validator(mode="after")
     def _begins_with_something(self) -> Self:
@@ -237,8 +258,13 @@ class StudentSettings(DistilledSettings):
             raise ValueError(
                 "search: null has no supernet and no arch: begin random, arch searched"
             )
+        if self.search is None and self.discriminator_init == "supernet":
+            raise ValueError("search: null has no supernet: discriminator_init teacher or fresh")
         if self.task == "unpaired" and self.distill and not self.pseudo_pairs:
             raise ValueError("pseudo_pairs: off trains without the teacher; set distill off too")
+        cycles = self.task == "unpaired" and not self.pseudo_pairs
+        if cycles and self.discriminator_init == "supernet":
+            raise ValueError("pseudo_pairs: off needs D of both ways; a supernet has only one")
         return self
 
 

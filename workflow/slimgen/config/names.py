@@ -199,6 +199,8 @@ def _check_gan_compression(config: Config) -> None:
             origin, variant = getattr(section, stage).variant(name).origin
             known = [f"{origin}/{other}" for other in getattr(section, origin).variants]
             _known(f"{path}.teacher", f"{origin}/{variant}", known)
+    for name in section.supernet.variants:
+        _check_beginning(config, name)
     for name in section.search.variants:
         found: Any = section.search.variant(name)
         path = f"gan_compression.search.variants.{name}"
@@ -221,9 +223,23 @@ def _check_gan_compression(config: Config) -> None:
     _check_builds(config)
 
 
+def _check_beginning(config: Config, name: str) -> None:
+    """Raise WrongNameError where a supernet begins with what is not there or of other data."""
+    section: Any = config.gan_compression
+    settings = section.supernet.variant(name)
+    if settings.begin_from is None:
+        return
+    path = f"gan_compression.supernet.variants.{name}.begin_from"
+    stage, variant = settings.beginning
+    known = [f"{stage}/{other}" for other in getattr(section, stage).variants]
+    _known(path, settings.begin_from, known)
+    if translation_dataset(config, stage, variant) != translation_dataset(config, "supernet", name):
+        raise WrongNameError(f"{path} = {settings.begin_from!r}: of another data set")
+
+
 def _check_builds(config: Config) -> None:
     """Raise WrongNameError where a stage does not name the callable of its custom generator."""
-    section = config.gan_compression
+    section: Any = config.gan_compression
     stages = ("pretrain", "supernet", "search", "student", "export")
     told = [
         (f"gan_compression.{stage}.variants.{name}", stage, name, getattr(section, stage))
@@ -231,6 +247,10 @@ def _check_builds(config: Config) -> None:
         for name in getattr(section, stage).variants
     ]
     found = [(path, stage, name, group.variant(name).build) for path, stage, name, group in told]
+    for name in section.supernet.variants:
+        settings: Any = section.supernet.variant(name)
+        path = f"gan_compression.supernet.variants.{name}"
+        found.append((path, *settings.beginning, settings.build))
     translate = config.evaluation.translate
     for row in model_rows(config)["gan_compression"]:
         stage, name = made_by("gan_compression", row)

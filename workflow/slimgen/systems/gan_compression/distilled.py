@@ -129,13 +129,13 @@ class Distillation:
         """Return the generator itself, whose modules are tapped."""
         return self.student.network if isinstance(self.student, ElasticNetwork) else self.student
 
-    def begin_with_adversary(self, teacher: Path) -> None:
-        """Give the discriminator the weights of the teacher's.
+    def begin_with_adversary(self, folder: Path) -> None:
+        """Give the discriminator the weights of the one that was trained beside another generator.
 
         Raises StageError where that is another network.
         """
         try:
-            load_adversary(teacher, self.adversary.network)
+            load_adversary(folder, self.adversary.network)
         except ValueError as error:
             raise StageError(f"discriminator_init: {error}") from None
 

@@ -2,8 +2,9 @@
 
 argmin_c score(supernet(c))  s.t.  MACs(c) <= budget (and, where asked for, latency(c) <= budget)
 
-Li et al. 2020; nothing is trained. What breaks a budget is never scored. Scores are taken on the
-search split, under the classifier that rewards. Every score goes into a journal in the state folder
+Li et al. 2020; nothing is trained. What breaks a budget is never scored; `budget_rule` says how
+its multiply-adds are counted. Scores are taken on the search split, under the classifier that
+rewards. Every score goes into a journal in the state folder
 before the next one is taken; a search that is stopped goes on by drawing the same vectors again
 with the scores that are known, which is exact after any evaluation.
 """
@@ -29,7 +30,7 @@ from slimgen.evaluation.latency import time_calls
 from slimgen.networks.elastic_surgery import extract
 from slimgen.networks.translators import describe_shape
 from slimgen.search.channel_evolution import ChannelEvolution, different, evolve
-from slimgen.search.channel_space import ChannelSpace, Widths, format_widths
+from slimgen.search.channel_space import Widths, format_widths
 from slimgen.systems.gan_compression.artefacts import (
     Supernet,
     load_supernet,
@@ -47,9 +48,9 @@ MAX_EXHAUSTIVE = 50_000  # vectors within the budget; beyond, evolution
 JOURNAL = "scores.jsonl"
 
 
-def within(costs: Costs, widths: Widths, budget: float | None) -> bool:
-    """Return whether a subnet keeps the budget of MACs; None is none."""
-    return budget is None or costs.macs(widths).total <= budget
+def counted(macs: Macs, settings: SearchSettings) -> int:
+    """Return multiply-adds by the rule that the budget is given in."""
+    return macs.total if settings.budget_rule == "exact" else macs.torchprofile
 
 
 @dataclass
@@ -81,9 +82,13 @@ class Searching:
         """Return the multiply-adds of a subnet."""
         return self.costs.macs(widths)
 
+    def within(self, widths: Widths) -> bool:
+        """Return whether a subnet keeps the budget of multiply-adds; None is none."""
+        return self.budget is None or counted(self.macs(widths), self.settings) <= self.budget
+
     def fits(self, widths: Widths) -> bool:
         """Return whether a subnet keeps the budgets."""
-        if not within(self.costs, widths, self.budget):
+        if not self.within(widths):
             return False
         limit = self.settings.latency_budget
         return limit is None or self.latency(widths) <= limit
@@ -134,7 +139,8 @@ class Searching:
 def smallest_possible(searching: Searching) -> None:
     """Raise StageError where not even the narrowest subnet keeps the budgets."""
     smallest = searching.supernet.space.smallest
-    macs, limit = searching.macs(smallest).total, searching.settings.latency_budget
+    macs = counted(searching.macs(smallest), searching.settings)
+    limit = searching.settings.latency_budget
     if searching.budget is not None and macs > searching.budget:
         raise StageError(
             f"budget: {searching.budget:,.0f} MACs are met by no subnet; the smallest possible, "
@@ -147,11 +153,11 @@ def smallest_possible(searching: Searching) -> None:
         )
 
 
-def share_within(space: ChannelSpace, costs: Costs, budget: float | None) -> float:
-    """Return the share of the space (of a sample, where it is large) that keeps the budget."""
-    rng = random.Random(0)
+def share_within(searching: Searching) -> float:
+    """Return the share of the space (of a sample, where it is large) within the budget of MACs."""
+    rng, space = random.Random(0), searching.supernet.space
     drawn = list(space) if space.size <= COUNTED else [space.sample(rng) for _ in range(COUNTED)]
-    return sum(within(costs, widths, budget) for widths in drawn) / len(drawn)
+    return sum(map(searching.within, drawn)) / len(drawn)
 
 
 def run_method(searching: Searching, seed: int) -> None:
@@ -185,7 +191,7 @@ def run_method(searching: Searching, seed: int) -> None:
             searching.visit(0, widths)
             searching.loss(widths)
     else:
-        share = share_within(space, searching.costs, searching.budget)
+        share = share_within(searching)
         if share * space.size > MAX_EXHAUSTIVE:
             raise StageError(
                 f"method exhaustive: about {share * space.size:,.0f} vectors keep the budget, more "
@@ -235,13 +241,14 @@ def arch_record(searching: Searching, chosen: Widths, teacher: Macs) -> Mapping[
         "params": searching.costs.params(chosen),
         "latency_ms": searching.known[chosen].get("latency_ms"),
         "budget": searching.budget,
+        "budget_rule": settings.budget_rule,
         "latency_budget": settings.latency_budget,
         "teacher_macs": teacher.total,
         "teacher_macs_torchprofile": teacher.torchprofile,
         "smallest_macs": searching.macs(space.smallest).total,
         "largest_macs": searching.macs(space.largest).total,
         "space_size": space.size,
-        "share_within_budget": share_within(space, searching.costs, searching.budget),
+        "share_within_budget": share_within(searching),
         "visited": searching.visited,
         "evaluated": len(searching.scores),
         "options": [list(choices) for choices in space.options],
@@ -270,7 +277,7 @@ def search(
     teacher_macs = count_macs(wide, x)
     budget = settings.budget
     if settings.budget_ratio is not None:
-        budget = teacher_macs.total / settings.budget_ratio
+        budget = counted(teacher_macs, settings) / settings.budget_ratio
     check_calibration(net.network.network, calibration)
     judge = make_judge(settings, pairs, calibration, classifier=reward_classifier, compute=compute)
     searching = Searching(settings, job, net, subnet_costs(net.network, x), judge, budget)

@@ -172,6 +172,18 @@ def make_cycles(
     return run
 
 
+def begun_from(settings: StudentSettings, teacher: Path, supernet: Path | None) -> Path | None:
+    """Return the folder whose discriminator the student's begins as; None for a fresh one.
+
+    Raises StageError where it is not given.
+    """
+    if settings.discriminator_init == "supernet":
+        if supernet is None:
+            raise StageError("--supernet is needed: discriminator_init is supernet")
+        return supernet
+    return teacher if settings.discriminator_init == "teacher" else None
+
+
 def student(
     settings: StudentSettings,
     job: Job,
@@ -183,7 +195,8 @@ def student(
 ) -> None:
     """Train on the train split of `data`; write the generator and adversary.safetensors.
 
-    `arch` is what a search found; `supernet` what it searched in, where the student begins there.
+    `arch` is what a search found; `supernet` what it searched in, where the student or its
+    discriminator begins there.
     Raises StageError for inputs that do not fit, Stopped on request.
     """
     pairs, compute = load_task(settings, data), resolve(settings.runtime, job.device)
@@ -204,8 +217,9 @@ def student(
             compute=compute,
             seed=job.seed,
         )
-        if settings.discriminator_init == "teacher":
-            run.begin_with_adversary(teacher)
+        inherited = begun_from(settings, teacher, supernet)
+        if inherited is not None:
+            run.begin_with_adversary(inherited)
     train(job, settings, update=run.update, state=run.state())
     save_adversary(job.out, run.beside())
     save_translator(job.out, run.ema.module)

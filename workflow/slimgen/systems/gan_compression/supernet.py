@@ -3,6 +3,9 @@
 In every step a width vector is drawn, each entry uniformly from its own options, and that subnet
 takes a step of the distillation (`sampling: uniform`). With `sandwich` (Yu and Huang 2019) the
 widest and the narrowest are trained in every step, beside some that are drawn.
+
+In the paper's original pipeline it begins with a distilled student, generator and discriminator
+(`begin_from: pretrain/NAME`), and learns from the mobile teacher that this student learned from.
 """
 
 from __future__ import annotations
@@ -73,13 +76,13 @@ def draw_sandwich(space: ChannelSpace, seed: int, others: int) -> Draw:
 
 
 def make_generator_of(
-    settings: SupernetSettings, teacher: nn.Module, space: ChannelSpace, *, seed: int
+    settings: SupernetSettings, first: nn.Module, space: ChannelSpace, *, seed: int
 ) -> nn.Module:
-    """Return the widest generator of the space, with its first weights.
+    """Return the widest generator of the space, of the kind of `first`, with its first weights.
 
-    Raises StageError where the teacher's weights do not fit.
+    Raises StageError where it begins with the weights of `first` and they do not fit.
     """
-    shape = separated(shape_of(teacher), settings.separable)
+    shape = separated(shape_of(first), settings.separable)
     if isinstance(shape, ResnetShape | SpadeShape):
         shape = shape.with_widths(space.largest)
     try:
@@ -87,30 +90,31 @@ def make_generator_of(
     except ValueError as error:
         raise StageError(f"config_set: {error}") from None
     if settings.begin == "teacher":
-        if shape != shape_of(teacher):
+        if shape != shape_of(first):
             raise StageError(
-                f"begin: teacher: the supernet is {shape}, the teacher {shape_of(teacher)}; its "
-                "weights fit where both are equal (a mobile teacher or pretrain of those widths)"
+                f"begin: teacher: the supernet is {shape}, what it begins with {shape_of(first)}; "
+                "its weights fit where both are equal (a mobile teacher or pretrain of those "
+                "widths)"
             )
-        network.load_state_dict(teacher.state_dict())
+        network.load_state_dict(first.state_dict())
     load_init(settings, network)
     return network
 
 
 def make_elastic_student(
     settings: SupernetSettings,
-    teacher: nn.Module,
+    first: nn.Module,
     *,
     size: tuple[int, int],
     taps: Sequence[str],
     seed: int,
 ) -> tuple[ElasticNetwork, ChannelSpace]:
-    """Return the supernet of a teacher on the CPU, and its space.
+    """Return the supernet on the CPU, and its space; `first` is the generator that it begins with.
 
     Raises StageError for a space that does not fit and a tap that does not exist.
     """
-    space = resolve_space(settings.config_set, shape_of(teacher))
-    network = make_generator_of(settings, teacher, space, seed=seed)
+    space = resolve_space(settings.config_set, shape_of(first))
+    network = make_generator_of(settings, first, space, seed=seed)
     try:
         elastic = make_supernet_of(network, size=size, taps=taps)
     except ValueError as error:
@@ -119,16 +123,29 @@ def make_elastic_student(
     return elastic, space
 
 
-def supernet(settings: SupernetSettings, job: Job, *, data: Path, teacher: Path) -> None:
+def supernet(
+    settings: SupernetSettings,
+    job: Job,
+    *,
+    data: Path,
+    teacher: Path,
+    begin_from: Path | None = None,
+) -> None:
     """Train on the train split of `data`; write supernet.safetensors and adversary.safetensors.
 
-    Raises StageError for data, a teacher or a space that does not fit, Stopped on request.
+    It learns from `teacher`; `begin_from` is what it begins with, where that is another generator.
+    Raises StageError for data, generators or a space that do not fit, Stopped on request.
     """
     pairs, compute = load_task(settings, data), resolve(settings.runtime, job.device)
     network = read_generator(teacher, pairs, "cpu", build=settings.build)
     taps = find_taps(settings, network)
+    first = network
+    if begin_from is not None:
+        first = read_generator(begin_from, pairs, "cpu", build=settings.build)
+    elif settings.begin_from is not None:
+        raise StageError(f"--begin_from is needed: the settings name {settings.begin_from}")
     elastic, space = make_elastic_student(
-        settings, network, size=pairs.size, taps=taps, seed=job.seed
+        settings, first, size=pairs.size, taps=taps, seed=job.seed
     )
     draw = (
         draw_uniform(space, job.seed)
@@ -146,7 +163,7 @@ def supernet(settings: SupernetSettings, job: Job, *, data: Path, teacher: Path)
         seed=job.seed,
     )
     if settings.discriminator_init == "teacher":
-        run.begin_with_adversary(teacher)
+        run.begin_with_adversary(begin_from or teacher)
     train(job, settings, update=run.update, state=run.state())
     averaged = run.ema.module
     assert isinstance(averaged, ElasticNetwork)
