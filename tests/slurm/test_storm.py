@@ -226,9 +226,12 @@ def fail_the_node(storm: Storm) -> None:
     host = slurm("sinfo", "--noheader", "--format=%n").split()[0]
     slurm("scontrol", "update", f"nodename={host}", "state=down", "reason=test")
     halted = Path("/proc", str(storm.pids[LOST]))
+    with suppress(ProcessLookupError):
+        os.kill(storm.pids[LOST], signal.SIGKILL)  # what ran on a node dies with it
     storm.wait(lambda: details(str(number))["JobState"] != "RUNNING" and not halted.exists())
     storm.halt(LOST)
-    slurm("scontrol", "update", f"nodename={host}", "state=resume")
+    if slurm("sinfo", "--noheader", "--partition=steady", "--format=%t").startswith("down"):
+        slurm("scontrol", "update", f"nodename={host}", "state=resume")  # or slurmd did it
     storm.wait_until_halted()
     storm.story.after_node_failure = details(str(number))
 
