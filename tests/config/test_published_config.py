@@ -39,7 +39,7 @@ dataset: digits
 seeds: 3
 # An edit of code makes nothing of what is published out of date.
 track_code: false
-# Weights of the first seed; records of all three. The remote inside the repository stays below 25 MB
+# Weights of the first seed, records of all three. The remote in this repository stays below 25 MB
 # without what is only a step on the way and large: full-size teachers and supernets, pairs.
 track:
   seeds: [0]
