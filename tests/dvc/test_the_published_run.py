@@ -102,5 +102,6 @@ def test_a_fresh_clone_pulls_and_renders_it_anew(fresh: Repository) -> None:
         assert new.shape == old.shape
         assert (abs(new - old).max(axis=-1) > 64).mean() < 0.001, path.name
     assert {path: pages_of(path) for path in sizes} == sizes
-    assert took < 60
+    # CPU-seconds, which neighbours hardly change: two cores do at least 1.6 of them in a second.
+    assert took < 1.6 * 60
     assert fresh.plan("--configfile", CONFIG) == set()
