@@ -38,7 +38,7 @@ def test_clone_pull_published(bare: Repository) -> None:
     assert not [p for p in (bare.path / "runs").rglob("*") if p.is_file()]
     logs = {path.parent.name for path in (bare.path / "logs" / "small").rglob("*.log")}
     assert logs == {"render"}
-    assert cpu_seconds() - began < 60
+    assert cpu_seconds() - began < 1.6 * 60  # of two cores
 
 
 def test_bare_clone_published_and_a_flipped_value(bare: Repository) -> None:
