@@ -146,6 +146,11 @@ def selection(results: Results, row: str, seed: int) -> list[Derived]:
         raise StageError(f"{path}: not a selection ({error!r})") from None
 
 
+def derived_counts(results: Results, row: str) -> tuple[int, ...]:
+    """Return how many networks a row trained from scratch, seed after seed."""
+    return tuple(len(selection(results, row, seed)) for seed in results.settings.seeds)
+
+
 def chosen(results: Results, row: str, seed: int) -> Derived:
     """Return the architecture that a row reports."""
     return next(item for item in selection(results, row, seed) if item.chosen)

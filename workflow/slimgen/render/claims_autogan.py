@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from slimgen.render.autogan import SYSTEM, counts, search_of, selection
+from slimgen.render.autogan import SYSTEM, counts, derived_counts, search_of
 from slimgen.render.comparison import Comparison, Model
 from slimgen.render.results import Results
 
@@ -35,8 +35,7 @@ def without_reset(results: Results, row: str) -> tuple[int, ...]:
 
 def unequal(results: Results, a: str, b: str) -> str:
     """Return `K a against b` where two rows are the best of unequally many networks, else ""."""
-    seeds = results.settings.seeds
-    derived = [tuple(len(selection(results, row, seed)) for seed in seeds) for row in (a, b)]
+    derived = [derived_counts(results, row) for row in (a, b)]
     if derived[0] == derived[1]:
         return ""
     ours, theirs = (

@@ -7,8 +7,8 @@ from slimgen.render.autogan import (
     chosen,
     code_text,
     counts,
+    derived_counts,
     search_of,
-    selection,
     student_rows,
     transfer_rows,
 )
@@ -68,11 +68,6 @@ def search_cells(results: Results, row: str) -> Row:
         RESETS.name: Number(counts(results, search, "resets")),
         SHARED.name: Number(known) if len(known) == len(shared) else None,
     }
-
-
-def derived(results: Results, row: str) -> Number:
-    """Return how many networks a row trained from scratch in each seed."""
-    return Number(tuple(len(selection(results, row, seed)) for seed in results.settings.seeds))
 
 
 def score_of(results: Results, row: str) -> Row:
@@ -154,7 +149,7 @@ def autogan_table(results: Results) -> Table:
                     CODE.name: architectures(own, row),
                     **size_cells(own, SYSTEM, row),
                     **search_cells(own, row),
-                    DERIVED.name: derived(own, row),
+                    DERIVED.name: Number(derived_counts(own, row)),
                     **score_of(own, row),
                 }
                 for row in student_rows(own)
