@@ -8,7 +8,7 @@ import pytest
 import yaml
 from checkout import ROOT
 
-from slimgen.tracking.slurm_site import Site
+from slimgen.tracking.slurm_site import ON_GPU, Site
 from slimgen.training.launch import PARALLEL
 
 RULES = {
@@ -40,6 +40,10 @@ def test_every_rule_that_measures_a_row_shares_jobs_of_the_cluster() -> None:
 def test_a_stage_that_takes_shares_is_told_its_gpus(rule: str) -> None:
     told = "--gpus {resources.gpu:q}" in RULES[rule]
     assert told == (rule in [stage.replace(".", "_") for stage in PARALLEL])
+
+
+def test_a_site_knows_the_rules_that_ask_for_a_gpu() -> None:
+    assert set(ON_GPU) == {rule for rule, text in RULES.items() if "gpu=1," in text}
 
 
 def test_jobs_come_back_as_new_ones_and_as_the_same() -> None:

@@ -20,7 +20,7 @@ from slimgen.tracking.slurm_check import (
     status_fault,
 )
 from slimgen.tracking.slurm_queue import queue_notes
-from slimgen.tracking.slurm_site import read_site
+from slimgen.tracking.slurm_site import ON_GPU, read_site
 
 # Kinds of nodes as `sinfo --exact` prints them.
 SINFO = """cpu*|1-00:00:00|256000|64|(null)|up
@@ -140,11 +140,11 @@ def test_a_site_file_becomes_resources(tmp_path: Path) -> None:
         "slurm_partition": "'max'",
         "slurm_extra": "'--signal=TERM@120'",
     }
-    assert site.limits == {"runtime": 600, "in_turn": 1, "gpu": 0}
-    assert site.rules == {
-        "evaluation_measure": {"in_turn": 1, "runtime": 9},
-        "evaluation_translate": {"in_turn": 1, "runtime": 150},
-        "teacher_train": {"constraint": "'a&b'", "gpu": 4},
+    assert site.limits == {"runtime": 600, "in_turn": 1}
+    assert site.rules == {rule: {"gpu": 0} for rule in ON_GPU} | {
+        "evaluation_measure": {"in_turn": 1, "runtime": 9, "gpu": 0},
+        "evaluation_translate": {"in_turn": 1, "runtime": 150, "gpu": 0},
+        "teacher_train": {"constraint": "'a&b'", "gpu": 0},
     }
     path.write_text("group: 4\nminutes: 600")
     share = {"in_turn": 1, "runtime": 150}

@@ -10,10 +10,13 @@ from pathlib import Path
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from slimgen.config.run import STAGES
+
 Resources = dict[str, int | str]
 
 MEASUREMENTS = ("evaluation_measure", "evaluation_translate")
 GROUP = "evaluations"
+ON_GPU = tuple(stage.replace(".", "_") for stage in STAGES if stage != "data.prepare")
 
 
 class Site(BaseModel):
@@ -40,9 +43,11 @@ class Site(BaseModel):
 
     @property
     def limits(self) -> Resources:
-        """The most that one job is given, whatever its rule or its attempt asks for."""
-        limits: Resources = {"runtime": self.minutes, "in_turn": 1}
-        return limits if self.gpus is None else limits | {"gpu": self.gpus}
+        """The most that one job is given, whatever its rule or its attempt asks for.
+
+        The Snakemake inside a job of the cluster is not told of it: GPUs are limited in `rules`.
+        """
+        return {"runtime": self.minutes, "in_turn": 1}
 
     @property
     def rules(self) -> dict[str, Resources]:
@@ -51,6 +56,11 @@ class Site(BaseModel):
         rules = dict.fromkeys(MEASUREMENTS, shared)
         for rule, resources in self.exceptions.items():
             rules[rule] = rules.get(rule, {}) | _quoted(resources)
+        if self.gpus is not None:
+            for rule in ON_GPU:
+                wanted = rules.get(rule, {}).get("gpu", 1)
+                most = min(wanted, self.gpus) if isinstance(wanted, int) else wanted
+                rules[rule] = rules.get(rule, {}) | {"gpu": most}
         return rules
 
     @property
