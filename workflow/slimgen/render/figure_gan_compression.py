@@ -265,4 +265,5 @@ def draw_translators(axes: Sequence[Axes], found: Sequence[Task]) -> None:
         ax.set(xlabel="MACs of an image", ylabel="q", title=f"translation: {task.dataset}")
         ax.grid(alpha=0.4)
         ax.margins(x=0.15, y=0.2)
-        ax.legend(fontsize=5.5, loc="best")
+        # Below the panel: among a dozen points there is no free place inside.
+        ax.legend(fontsize=5.5, loc="upper center", bbox_to_anchor=(0.5, -0.25), ncols=3)

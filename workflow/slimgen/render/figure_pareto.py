@@ -171,7 +171,7 @@ def pareto_figure(results: Results) -> Figure:
     others = tasks(results)
     top = 2 if found else 0  # a run of image-to-image generators alone has no panel of others
     lines = top + -(-len(others) // 2)
-    figure = Figure(figsize=(WIDTH * 1.15, 3.2 * lines))
+    figure = Figure(figsize=(WIDTH * 1.15, 3.2 * lines), layout="constrained")
     FigureCanvasAgg(figure)
     every = figure.subplots(lines, 2, squeeze=False)
     panels = list(zip(every[:top].flat, AXES, strict=bool(found)))
@@ -195,7 +195,7 @@ def pareto_figure(results: Results) -> Figure:
                 label=text,
             )
         )
-    figure.tight_layout()
+    figure.draw_without_rendering()  # the labels need the panels' places
     if handles:
         figure.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=4)
     for ax, axis in panels:

@@ -72,6 +72,10 @@ def time_figure(results: Results) -> Figure:
         text = f"{trained:,.0f} + {measured:,.0f} s"
         ax.text(trained + measured + 0.01 * longest, -at, text, va="center", fontsize=7)
     ax.set_yticks([-at for at in range(len(found))], [label for _, label, _, _ in found])
-    ax.set(xlabel="seconds: training + measuring (pale), mean over seeds", xlim=(0, 1.18 * longest))
+    ax.set(
+        xlabel="seconds: training + measuring (pale), mean over seeds",
+        xlim=(0, 1.18 * longest),
+        ylim=(0.6 - len(found), 0.6),
+    )
     ax.tick_params(axis="y", length=0)
     return figure
