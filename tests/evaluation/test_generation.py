@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from slimgen.data.dataset import to_uint8
+from slimgen.evaluation import pixel_gaussian
 from slimgen.evaluation.feature_network import features_of, open_feature_network
 from slimgen.evaluation.fidelity import fidelity
 from slimgen.evaluation.frechet import factor, fit_gaussian
@@ -139,6 +140,16 @@ def test_the_pixel_gaussian_is_the_same_for_every_number_of_images(grey_images):
     assert torch.equal(few, many[:10])
     other = torch.cat(list(sample_pixel_gaussian(grey_images, num_images=10, seed=4)))
     assert not torch.equal(few, other)
+
+
+def test_the_pixel_gaussian_does_not_depend_on_how_many_images_are_held_as_floats(monkeypatch):
+    images = torch.randint(0, 256, (40, 1, 8, 8), generator=torch.Generator().manual_seed(5))
+    images = images.to(torch.uint8)
+    whole = torch.cat(list(sample_pixel_gaussian(images, num_images=300, seed=0)))
+    monkeypatch.setattr(pixel_gaussian, "CHUNK", 7 * 64)
+    assert torch.equal(
+        whole, torch.cat(list(sample_pixel_gaussian(images, num_images=300, seed=0)))
+    )
 
 
 def test_the_grid_holds_the_images_in_order(tmp_path, grey_images):
