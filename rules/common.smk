@@ -4,7 +4,6 @@ Every rule has exactly two tracked params, functions of the wildcards alone. `co
 settings that the stage runs with; `code` is the digest of the modules that it imports (or None).
 """
 
-import json
 import os
 import shlex
 from pathlib import Path
@@ -20,6 +19,7 @@ from slimgen.config.rows import (
     translation_origin_of,
 )
 from slimgen.config.run import stage_settings, tracked
+from slimgen.data.files import write_json
 from slimgen.render.outputs import FIGURES, FIGURE_FORMATS, TABLES, TABLE_FORMATS
 from slimgen.tracking.code_digest import code_digest
 from slimgen.tracking.plan import (
@@ -61,9 +61,7 @@ MODEL = ["config.json", "diffusion_pytorch_model.safetensors", "process.json"]
 
 def record_config():
     """Leave the config of the run that starts for `python -m slimgen status`."""
-    path = Path("logs", CONFIG.run, "config.json")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(config, indent=1) + "\n")
+    write_json(Path("logs", CONFIG.run, "config.json"), config)
 
 
 def check_cluster():

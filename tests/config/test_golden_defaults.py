@@ -1,6 +1,7 @@
 """Defaults are not tracked, so changing one that changes results must raise the stage's `revision`.
 
-golden_defaults.json holds the defaults of every stage and of every preset. Write it anew with
+golden_defaults.json holds the defaults of every stage, and those that a preset or a task moves.
+Write it anew with
 `python tests/config/test_golden_defaults.py`, which refuses a changed default of an equal revision.
 """
 
@@ -18,20 +19,22 @@ from slimgen.config.base import NO_RESULT, difference
 from slimgen.config.run import STAGES
 
 GOLDEN = Path(__file__).with_name("golden_defaults.json")
+LABELS = ("preset", "task")  # settings whose value moves the defaults of others
 
 
 def current() -> dict[str, dict[str, Any]]:
-    """Return `stage` or `stage preset` -> its complete defaults."""
+    """Return `stage` or `stage label` -> its complete defaults."""
     defaults = {}
     for stage, settings in STAGES.items():
         defaults[stage] = settings().model_dump(mode="json", by_alias=True)
-        field = settings.model_fields.get("preset")
-        for preset in typing.get_args(field.annotation) if field else ():
-            try:
-                values = settings(preset=preset)  # type: ignore[call-arg]
-            except ValidationError:  # a preset that needs another key beside it has no defaults
-                continue
-            defaults[f"{stage} {preset}"] = values.model_dump(mode="json", by_alias=True)
+        for label in LABELS:
+            field = settings.model_fields.get(label)
+            for name in typing.get_args(field.annotation) if field else ():
+                try:
+                    values = settings(**{label: name})
+                except ValidationError:  # one that needs another key beside it has no defaults
+                    continue
+                defaults[f"{stage} {name}"] = values.model_dump(mode="json", by_alias=True)
     return defaults
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from slimgen.config.base import Sampling
-from slimgen.config.shared import parse_sampler
+from slimgen.config.sampler_names import parse_sampler
 from slimgen.diffusion.consistency_sampling import consistency_sigmas, karras_sigmas
 from slimgen.diffusion.denoiser import ConsistencyProcess, DiffusionProcess, OneStepProcess
 from slimgen.diffusion.noise import BLOCK, initial_noise, noise_stream

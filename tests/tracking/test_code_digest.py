@@ -11,10 +11,12 @@ from slimgen.tracking import code_digest as module
 FILES = {
     "a.py": '"""Doc."""\nfrom __future__ import annotations\n\n\ndef f(x):\n    """Doc."""\n'
     "    from slimgen.b import g\n\n    return g(x)\n",
-    "b.py": "from slimgen.config.c import LIMIT\n\n\ndef g(x):\n    return x + 1\n",
+    "b.py": "from slimgen.config.c import C\nfrom slimgen.config.d import d\n\n\n"
+    "def g(x):\n    return x + 1\n",
     "unused.py": "X = 1\n",
     "config/__init__.py": "",
-    "config/c.py": "LIMIT = 1\n",
+    "config/c.py": "class C:\n    LIMIT = 1\n",
+    "config/d.py": "def d(x):\n    return x + 1\n",
     "__init__.py": "",
 }
 
@@ -59,7 +61,11 @@ def test_what_does_not_count(package: Path, name: str, old: str, new: str) -> No
 
 @pytest.mark.parametrize(
     ("name", "old", "new"),
-    [("a.py", "g(x)", "g(x) + 1"), ("b.py", "x + 1", "x + 2")],  # b is imported inside a function
+    [
+        ("a.py", "g(x)", "g(x) + 1"),
+        ("b.py", "x + 1", "x + 2"),  # imported inside a function
+        ("config/d.py", "x + 1", "x + 2"),  # no settings
+    ],
 )
 def test_what_counts(package: Path, name: str, old: str, new: str) -> None:
     before = digest()

@@ -152,6 +152,9 @@ def test_a_site_file_becomes_resources(tmp_path: Path) -> None:
     path.write_text("minuts: 600")
     with pytest.raises(ValueError, match=r"site.yaml: minuts: Extra inputs are not permitted"):
         read_site(path)
+    path.write_text("minutes: [600")
+    with pytest.raises(ValueError, match=r"^.*site.yaml: no YAML \(while parsing .*\)$"):
+        read_site(path)
     with pytest.raises(ValueError, match=r"nowhere.yaml: No such file"):
         read_site(tmp_path / "nowhere.yaml")
 

@@ -31,19 +31,6 @@ def _fractions(widths: tuple[float, ...]) -> tuple[float, ...]:
     return widths
 
 
-def whole_groups(fraction: float, groups: int) -> int:
-    """Return how many of the groups of a GroupNorm are a fraction of its channels.
-
-    Raises ValueError where these are not one or more whole groups.
-    """
-    count = round(fraction * groups)
-    if count < 1 or abs(count - fraction * groups) > 1e-6:
-        raise ValueError(
-            f"{fraction:g} of {groups} groups of channels are not one or more whole groups"
-        )
-    return count
-
-
 class SupernetSettings(Training):
     """dbnas.supernet: separate weights per kernel size, each block distilled alone."""
 

@@ -11,12 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from slimgen.config.base import NoiseSchedule
 from slimgen.config.errors import WrongNameError
-from slimgen.config.shared import parse_sampler
+from slimgen.config.sampler_names import MAX_FIRST_SIGNAL, parse_sampler
 
 if TYPE_CHECKING:
     from slimgen.config.run import Config
-
-MAX_FIRST_SIGNAL = 0.05  # sqrt(alphas_cumprod) where pure noise still passes for x_t
 
 
 def signal_at(schedule: NoiseSchedule, t: int) -> float:

@@ -17,6 +17,7 @@ from slimgen.config.base import (
     Training,
     Variants,
 )
+from slimgen.config.sampler_names import parse_sampler
 from slimgen.config.sources import DigitsSource, Source
 
 # Of the TorchScript file that clean-fid and StyleGAN2-ADA use, as independent projects declare it.
@@ -183,20 +184,3 @@ class TranslateSettings(StageSettings):
 
 class Translate(TranslateSettings, Variants):
     """evaluation.translate; a variant is `system/row`, as `gan_compression/teacher-pix2pix`."""
-
-
-def parse_sampler(name: str) -> tuple[str, int]:
-    """Split `ddim-50` into ("ddim", 50); `one-step` is ("one-step", 1).
-
-    Raises ValueError for a name of another form.
-    """
-    if name == "one-step":
-        return name, 1
-    kind, _, nfe = name.partition("-")
-    known = kind in ("ddim", "ddpm", "dpm", "dpmpp", "consistency")
-    if not known or not nfe.isdecimal() or int(nfe) < 1:
-        raise ValueError(
-            f"sampler {name!r}: use ddim-N, ddpm-N, dpm-N, dpmpp-N, consistency-N or one-step, "
-            "for example ddim-50"
-        )
-    return kind, int(nfe)

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from slimgen.config.dbnas import whole_groups
 from slimgen.config.errors import ConfigError
 from slimgen.config.gan_compression import rewarded
 from slimgen.config.rows import datasets, model_rows
 from slimgen.config.run import Config, stage_settings
+from slimgen.config.whole_groups import whole_groups
 
 
 def check_sizes(config: Config) -> None:

@@ -14,7 +14,7 @@ from functools import partial
 import torch
 
 from slimgen.config.base import Sampling
-from slimgen.config.shared import parse_sampler
+from slimgen.config.sampler_names import parse_sampler
 from slimgen.diffusion.consistency_sampling import consistency_sigmas, sample_consistency
 from slimgen.diffusion.ddim import sample_ddim
 from slimgen.diffusion.ddpm import sample_ddpm

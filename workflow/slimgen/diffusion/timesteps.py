@@ -19,7 +19,7 @@ from typing import Literal
 
 import torch
 
-from slimgen.config.samplers import MAX_FIRST_SIGNAL
+from slimgen.config.sampler_names import MAX_FIRST_SIGNAL
 from slimgen.diffusion.schedule import Schedule
 
 Spacing = Literal["uniform", "quad", "quad_0.8"]

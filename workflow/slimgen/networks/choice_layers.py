@@ -15,7 +15,7 @@ from diffusers.models.resnet import ResnetBlock2D
 from diffusers.models.unets.unet_2d import UNet2DModel
 from torch import nn
 
-from slimgen.config.dbnas import whole_groups
+from slimgen.config.whole_groups import whole_groups
 from slimgen.networks.block_choices import Choices
 from slimgen.networks.elastic import ElasticLinear
 from slimgen.networks.elastic_layers import elastic

@@ -12,12 +12,11 @@ from itertools import pairwise
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional as F
 
-from slimgen.data.files import atomic_path, read_json, write_json
+from slimgen.data.files import read_json, write_json
+from slimgen.networks.tensor_file import absent, load_weights, save_tensors
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 GROUP = 8  # channels per normalisation group
@@ -72,9 +71,7 @@ class Classifier(nn.Module):
 
 def save_classifier(folder: Path, network: Classifier) -> None:
     """Write config.json and model.safetensors, each whole or not at all."""
-    tensors = {name: t.detach().cpu().contiguous() for name, t in network.state_dict().items()}
-    with atomic_path(folder / WEIGHTS) as temporary:
-        save_file(tensors, temporary)
+    save_tensors(folder / WEIGHTS, network.state_dict())
     write_json(folder / CONFIG, {"class": "Classifier", **asdict(network.shape)})
 
 
@@ -84,8 +81,8 @@ def load_classifier(folder: Path, device: torch.device | str = "cpu") -> Classif
     Raises ValueError naming the file that is missing, damaged or of another kind.
     """
     for name in (CONFIG, WEIGHTS):
-        if not (folder / name).is_file():
-            raise ValueError(f"{folder / name} does not exist")
+        if fault := absent(folder / name):
+            raise ValueError(fault)
     config = read_json(folder / CONFIG)
     if not isinstance(config, dict) or config.pop("class", None) != "Classifier":
         raise ValueError(f"{folder / CONFIG}: not the config of a Classifier")
@@ -93,9 +90,5 @@ def load_classifier(folder: Path, device: torch.device | str = "cpu") -> Classif
         network = Classifier(ClassifierShape(**(config | {"channels": tuple(config["channels"])})))
     except (KeyError, TypeError) as error:
         raise ValueError(f"{folder / CONFIG}: {error}") from None
-    try:
-        network.load_state_dict(load_file(folder / WEIGHTS))
-    except (SafetensorError, RuntimeError) as error:
-        first = str(error).splitlines()[0]
-        raise ValueError(f"{folder / WEIGHTS}: the weights cannot be read ({first})") from None
+    load_weights(folder / WEIGHTS, network)
     return network.to(device).eval().requires_grad_(False)

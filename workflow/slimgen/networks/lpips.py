@@ -12,9 +12,9 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import nn
+
+from slimgen.networks.tensor_file import load_foreign
 
 STAGES: tuple[tuple[int, ...], ...] = (
     (64, 64),
@@ -78,18 +78,6 @@ def load_lpips(path: Path) -> Lpips:
 
     Raises ValueError naming the file where it is missing, unreadable, or its tensors do not fit.
     """
-    if not path.is_file():
-        raise ValueError(f"LPIPS weights {path} do not exist (they are never downloaded)")
-    try:
-        found = load_file(path)
-    except SafetensorError as error:
-        raise ValueError(f"LPIPS weights {path} cannot be read ({error})") from None
     network = Lpips()
-    for name, tensor in network.state_dict().items():
-        if name not in found:
-            raise ValueError(f"LPIPS weights {path}: tensor {name} is missing")
-        if found[name].shape != tensor.shape:
-            shapes = f"{tuple(found[name].shape)}, not {tuple(tensor.shape)}"
-            raise ValueError(f"LPIPS weights {path}: tensor {name} has shape {shapes}")
-    network.load_state_dict({name: found[name] for name in network.state_dict()})
-    return network.eval().requires_grad_(False)
+    load_foreign(path, network, name="LPIPS")
+    return network

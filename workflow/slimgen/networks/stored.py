@@ -16,6 +16,7 @@ from diffusers.utils import logging as diffusers_logging
 
 from slimgen.data.files import atomic_path, read_json
 from slimgen.networks.foreign import config_fault, shards_fault
+from slimgen.networks.tensor_file import absent
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"  # diffusers' name
 
@@ -78,14 +79,8 @@ def load_stored(folder: Path, cls: Any, device: torch.device | str = "cpu") -> A
         raise ModelError(f"{config}: {fault}")
     if fault := shards_fault(folder, WEIGHTS):
         raise ModelError(fault)
-    if not (folder / WEIGHTS).is_file():
-        pointer = folder / f"{WEIGHTS}.dvc"
-        mend = (
-            f"`dvc pull {pointer}` brings it"
-            if pointer.is_file()
-            else "weights are read from safetensors only"
-        )
-        raise ModelError(f"{folder / WEIGHTS} does not exist ({mend})")
+    if fault := absent(folder / WEIGHTS):
+        raise ModelError(f"{fault} (weights are read from safetensors only)")
     diffusers_logging.set_verbosity_error()  # what it warns of is an error of ours
     try:
         network, found = cls.from_pretrained(

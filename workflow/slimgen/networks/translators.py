@@ -13,11 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import nn
 
-from slimgen.data.files import atomic_path, read_json, write_json
+from slimgen.data.files import read_json, write_json
 from slimgen.networks.custom_generator import (
     CustomShape,
     build_custom,
@@ -35,6 +33,7 @@ from slimgen.networks.gan_generators import (
 )
 from slimgen.networks.resnet_generator import ResnetGenerator, ResnetShape
 from slimgen.networks.spade_generator import SpadeGenerator, SpadeShape
+from slimgen.networks.tensor_file import absent, load_weights, save_tensors
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 Shape = ResnetShape | SpadeShape | CustomShape
@@ -107,12 +106,7 @@ def read_shape(record: Any, *, build: str | None) -> Shape:
 
 def save_translator(folder: Path, network: nn.Module) -> None:
     """Write config.json and model.safetensors, each whole or not at all."""
-    tensors = {
-        name: t.detach().cpu().clone(memory_format=torch.contiguous_format)
-        for name, t in network.state_dict().items()
-    }
-    with atomic_path(folder / WEIGHTS) as temporary:
-        save_file(tensors, temporary)
+    save_tensors(folder / WEIGHTS, network.state_dict())
     write_json(folder / CONFIG, describe_shape(shape_of(network)))
 
 
@@ -125,18 +119,14 @@ def open_translator(
     Raises ValueError naming the file that is missing, damaged or of another kind.
     """
     for name in (CONFIG, WEIGHTS):
-        if not (folder / name).is_file():
-            raise ValueError(f"{folder / name} does not exist")
+        if fault := absent(folder / name):
+            raise ValueError(fault)
     try:
         shape = read_shape(read_json(folder / CONFIG), build=build)
         network = build_translator(shape)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{folder / CONFIG}: {error}") from None
-    try:
-        network.load_state_dict(load_file(folder / WEIGHTS))
-    except (SafetensorError, RuntimeError) as error:
-        first = str(error).splitlines()[0]
-        raise ValueError(f"{folder / WEIGHTS}: the weights cannot be read ({first})") from None
+    load_weights(folder / WEIGHTS, network)
     return network.to(device).eval().requires_grad_(False)
 
 

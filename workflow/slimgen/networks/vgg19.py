@@ -10,10 +10,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional as F
+
+from slimgen.networks.tensor_file import load_foreign
 
 STAGES = ((64, 64), (128, 128), (256,) * 4, (512,) * 4, (512,))  # up to the last ReLU used
 WEIGHTS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0)
@@ -68,16 +68,6 @@ def load_vgg19(path: Path) -> Vgg19:
 
     Raises ValueError naming the file where it is missing, unreadable, or its tensors do not fit.
     """
-    if not path.is_file():
-        raise ValueError(f"VGG19 weights {path} do not exist (they are never downloaded)")
-    try:
-        found = load_file(path)
-    except SafetensorError as error:
-        raise ValueError(f"VGG19 weights {path} cannot be read ({error})") from None
     network = Vgg19()
-    for name, tensor in network.state_dict().items():
-        if name not in found or found[name].shape != tensor.shape:
-            has = f"shape {tuple(found[name].shape)}" if name in found else "missing"
-            raise ValueError(f"VGG19 weights {path}: {name} is {has}; {tuple(tensor.shape)} fits")
-    network.load_state_dict({name: found[name] for name in network.state_dict()})
-    return network.eval().requires_grad_(False)
+    load_foreign(path, network, name="VGG19")
+    return network

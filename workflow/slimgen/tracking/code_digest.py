@@ -1,7 +1,8 @@
 """Digest of the code that a stage runs: the syntax trees of all modules it imports, docstrings out.
 
-Comments, formatting and docstrings do not count; neither do the `config` room (its effect is
-tracked through the settings) and `__init__.py` files (they hold docstrings and names only).
+Comments, formatting and docstrings do not count; neither do the classes of the `config` room (their
+effect is tracked through the settings: a module of it counts where it has functions alone) and
+`__init__.py` files (they hold docstrings and names only).
 """
 
 from __future__ import annotations
@@ -51,7 +52,10 @@ def module_path(name: str) -> Path:
 
 
 def _counts(name: str) -> bool:
-    return not name.startswith("slimgen.config") and module_path(name).name != "__init__.py"
+    if module_path(name).name == "__init__.py":
+        return False
+    in_config = name.startswith("slimgen.config.")
+    return not in_config or not any(isinstance(node, ast.ClassDef) for node in _tree(name).body)
 
 
 @cache

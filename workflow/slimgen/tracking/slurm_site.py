@@ -87,6 +87,8 @@ def read_site(path: str | Path) -> Site:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: no YAML ({' '.join(str(error).split())})") from None
     try:
         return Site.model_validate(content or {})
     except ValidationError as error:

@@ -7,16 +7,15 @@ from typing import Any, cast
 
 import torch
 from diffusers.models.unets.unet_2d import UNet2DModel
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 
 from slimgen.data.dataset import Images
-from slimgen.data.files import atomic_path, read_json, write_json
+from slimgen.data.files import read_json, write_json
 from slimgen.diffusion.denoiser import DiffusionProcess
 from slimgen.diffusion.saved import load_diffusion
 from slimgen.networks.kernel_supernet import KernelSupernet
 from slimgen.networks.searched_unet import unet_config
 from slimgen.networks.stored import ModelError
+from slimgen.networks.tensor_file import absent, load_weights, save_tensors
 from slimgen.networks.unet import image_shape
 from slimgen.networks.unet_blocks import check_blocks
 from slimgen.search.space import Arch, SearchSpace
@@ -61,9 +60,7 @@ def plain_config(unet: UNet2DModel) -> dict[str, Any]:
 
 def save_supernet(folder: Path, supernet: KernelSupernet) -> None:
     """Write supernet.safetensors and config.json; each appears whole or not at all."""
-    tensors = {name: value.cpu().contiguous() for name, value in supernet.state_dict().items()}
-    with atomic_path(folder / WEIGHTS) as temporary:
-        save_file(tensors, temporary)
+    save_tensors(folder / WEIGHTS, supernet.state_dict())
     record: dict[str, Any] = {
         "system": "dbnas",
         "kernels": list(supernet.kernels),
@@ -82,8 +79,8 @@ def load_supernet(folder: Path, device: torch.device | str = "cpu") -> KernelSup
     Raises StageError where a file is missing or damaged.
     """
     for name in ("config.json", WEIGHTS):
-        if not (folder / name).is_file():
-            raise StageError(f"supernet {folder / name} does not exist")
+        if fault := absent(folder / name):
+            raise StageError(f"supernet {fault}")
     try:
         record = read_json(folder / "config.json")
         unet = UNet2DModel(**record["unet"])
@@ -93,8 +90,8 @@ def load_supernet(folder: Path, device: torch.device | str = "cpu") -> KernelSup
             fractions=record.get("widths", (1.0,)),
             own_time=record["own_time"],
         )
-        supernet.load_state_dict(load_file(folder / WEIGHTS))
-    except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+        load_weights(folder / WEIGHTS, supernet)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise StageError(f"supernet {folder}: it cannot be read ({reason})") from None
     return supernet.to(device).eval()

@@ -15,18 +15,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional as F
 
 from slimgen.adversarial.losses import fake_loss, generator_loss, real_loss
 from slimgen.config.base import Optimizer
 from slimgen.config.translation import Discriminator, TranslationSettings
-from slimgen.data.files import atomic_path
 from slimgen.data.pairs import Pairs
 from slimgen.networks.gan_generators import initialise
 from slimgen.networks.patch_discriminator import MultiscaleDiscriminator, PatchDiscriminator
+from slimgen.networks.tensor_file import load_tensors, save_tensors
 from slimgen.training.checkpoint import Stateful
 from slimgen.training.job import StageError
 from slimgen.training.optimizers import make_optimizer, optimizer_step
@@ -180,12 +178,11 @@ class Adversary:
 def save_adversary(folder: Path, networks: Mapping[str, nn.Module]) -> None:
     """Write what is trained beside a generator, name -> network, into adversary.safetensors."""
     tensors = {
-        f"{name}.{key}": tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        f"{name}.{key}": tensor
         for name, network in networks.items()
         for key, tensor in network.state_dict().items()
     }
-    with atomic_path(folder / ADVERSARY) as temporary:
-        save_file(tensors, temporary)
+    save_tensors(folder / ADVERSARY, tensors)
 
 
 def load_adversary(folder: Path, network: nn.Module, *, name: str = "discriminator") -> None:
@@ -194,12 +191,7 @@ def load_adversary(folder: Path, network: nn.Module, *, name: str = "discriminat
     Raises ValueError naming the file where it is missing, damaged or of another network.
     """
     path = folder / ADVERSARY
-    if not path.is_file():
-        raise ValueError(f"{path} does not exist")
-    try:
-        tensors = load_file(path)
-    except SafetensorError as error:
-        raise ValueError(f"{path}: the weights cannot be read ({error})") from None
+    tensors = load_tensors(path)
     prefix = f"{name}."
     own = {key.removeprefix(prefix): t for key, t in tensors.items() if key.startswith(prefix)}
     if not own:

@@ -7,16 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import nn
 
-from slimgen.data.files import atomic_path, read_json, write_json
+from slimgen.data.files import read_json, write_json
 from slimgen.data.pairs import Pairs, load_pairs
 from slimgen.networks.channel_plan import ChannelPlan
 from slimgen.networks.elastic_surgery import ElasticNetwork
 from slimgen.networks.resnet_generator import ResnetShape, widths_of
 from slimgen.networks.spade_generator import SpadeShape
+from slimgen.networks.tensor_file import absent, load_weights, save_tensors
 from slimgen.networks.translators import (
     Shape,
     build_translator,
@@ -138,12 +137,7 @@ def resolve_widths(text: str, shape: Shape) -> Widths:
 def save_supernet(folder: Path, supernet: Supernet, *, size: tuple[int, int]) -> None:
     """Write supernet.safetensors and config.json; `size` is that of the images it is traced on."""
     network = supernet.network.network
-    tensors = {
-        name: t.detach().cpu().clone(memory_format=torch.contiguous_format)
-        for name, t in network.state_dict().items()
-    }
-    with atomic_path(folder / WEIGHTS) as temporary:
-        save_file(tensors, temporary)
+    save_tensors(folder / WEIGHTS, network.state_dict())
     record = {
         "system": "gan_compression",
         "generator": describe_shape(shape_of(network)),
@@ -161,17 +155,17 @@ def load_supernet(folder: Path, device: torch.device | str, *, build: str | None
     Raises StageError where a file is missing, damaged, or of a callable that `build` does not name.
     """
     for name in ("config.json", WEIGHTS):
-        if not (folder / name).is_file():
-            raise StageError(f"supernet {folder / name} does not exist")
+        if fault := absent(folder / name):
+            raise StageError(f"supernet {fault}")
     try:
         record = read_json(folder / "config.json")
         shape = read_shape(record["generator"], build=build)
         space = ChannelSpace(tuple(tuple(choices) for choices in record["options"]))
         height, width = record["size"]
         network = build_translator(shape)
-        network.load_state_dict(load_file(folder / WEIGHTS))
+        load_weights(folder / WEIGHTS, network)
         elastic = make_supernet_of(network, size=(height, width))
-    except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:300]
         raise StageError(f"supernet {folder}: it cannot be read ({reason})") from None
     return Supernet(elastic.to(device).eval().requires_grad_(False), space, shape)

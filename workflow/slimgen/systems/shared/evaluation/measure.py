@@ -16,7 +16,8 @@ from typing import Any
 import torch
 
 from slimgen.config.base import Sampling
-from slimgen.config.shared import MeasureSettings, parse_sampler
+from slimgen.config.sampler_names import parse_sampler
+from slimgen.config.shared import MeasureSettings
 from slimgen.data.files import atomic_path, digest
 from slimgen.diffusion.denoiser import ConsistencyProcess, DiffusionProcess, Process
 from slimgen.diffusion.sampling import generate, nfe_of
