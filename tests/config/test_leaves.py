@@ -16,6 +16,7 @@ import yaml
 from pydantic import BaseModel
 
 from slimgen.config.base import Variants
+from slimgen.config.rows import SYSTEMS
 from slimgen.config.run import (
     STAGES,
     Config,
@@ -260,7 +261,7 @@ def test_seeds_wake_pages_only() -> None:
     }
 
 
-@pytest.mark.parametrize("table", ["dbnas", "denoising_student", "act"])
+@pytest.mark.parametrize("table", SYSTEMS)
 def test_rows_of_a_table_wake_its_page_and_the_summary(table: str) -> None:
     row = next(iter(getattr(base(), table).student.variants))
     before, after = strings(base()), strings(load(smoke() | {"tables": {table: [row]}}))

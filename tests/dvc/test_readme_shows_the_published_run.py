@@ -9,18 +9,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 RUN = Path("results", "published")
 MARKED = re.compile(r"<!-- (results/published/tables/\S+\.md) -->\n(.*?)<!-- end -->\n", re.S)
 MEASURED = re.compile(r"(?<!arXiv )\b\d+\.\d+")  # a number with a decimal point
 PICTURE = re.compile(r"!\[[^]]*\]\(([^)]+)\)")
-
-pytestmark = pytest.mark.skipif(
-    not (ROOT / RUN).is_dir(), reason="the published run is not in this repository yet"
-)
 
 
 def table_of(path: str) -> str:

@@ -25,9 +25,6 @@ MEGABYTES = 25
 pytestmark = [
     pytest.mark.workflow,
     pytest.mark.xdist_group("published"),
-    pytest.mark.skipif(
-        not (ROOT / RUN).is_dir(), reason="the published run is not in this repository yet"
-    ),
 ]
 
 

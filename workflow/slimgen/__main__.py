@@ -68,7 +68,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m slimgen",
         usage="%(prog)s SYSTEM.STAGE --out FOLDER [options] [--INPUT PATH ...]\n"
-        "       %(prog)s run|status|sample|check|schema ...",
+        "       %(prog)s run|status|check|published|track|verify|sample|schema ...",
         description=COMMANDS,
         epilog="`SYSTEM.STAGE --help` also lists the stage's inputs: "
         "each is an option of its own, for example --teacher FOLDER.",

@@ -1,1 +1,1 @@
-"""Networks: the U-Net, its searched subclass, classifiers, discriminators."""
+"""Networks: U-Nets and supernets, GAN generators, discriminators, elastic layers, classifiers."""

@@ -26,7 +26,6 @@ from slimgen.render.results import Results
 from slimgen.render.style import MARKERS, WIDTH, line_colours
 from slimgen.training.job import StageError
 
-RANDOM = "random"
 NORM_COLOURS = {"none": "#f2f2f2", "bn": "#cfe3f3", "in": "#f7c98b"}
 
 

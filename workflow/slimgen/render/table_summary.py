@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from slimgen.config.rows import SYSTEMS
 from slimgen.render.gan_compression import tasks
 from slimgen.render.number import Number
 from slimgen.render.results import TEACHER, Results
@@ -33,9 +34,11 @@ from slimgen.render.table import Column, Table
 SYSTEM_COLUMN = Column("system")
 DATASET = Column("data set")
 TOTAL_MACS = Column("MACs of a sample (M)", ",.2f")
-MAIN_DBNAS = ("S1-linear", "S2-linear", "widths")
-MAIN_AUTOGAN = ("autogan", "random")
-MAIN_ACT = ("act", "act-searched", "ct")
+MAIN = {  # of a system's rows; the others stand in its own table
+    "dbnas": ("S1-linear", "S2-linear", "widths"),
+    "act": ("act", "act-searched", "ct"),
+    "autogan": ("autogan", "random"),
+}
 MAIN_SAMPLERS = ("ddim-50", "ddim-10")
 
 
@@ -68,14 +71,11 @@ def points(results: Results, *, every: bool = False) -> list[Point]:
     """Return the main models of the run at their main settings, or every model at every setting."""
     settings = results.settings
     rows = [(TEACHER, row) for row in settings.systems.get(TEACHER, ())]
-    for system, main in (
-        ("dbnas", MAIN_DBNAS),
-        ("denoising_student", None),
-        ("act", MAIN_ACT),
-        ("autogan", MAIN_AUTOGAN),
-    ):
+    for system in SYSTEMS:
+        if system == "gan_compression":  # from image to image: rows per data set
+            continue
         names = [r for r in settings.rows(system) if settings.has_own_data(system, r)]
-        chosen = [row for row in names if every or main is None or row in main]
+        chosen = [row for row in names if every or row in MAIN.get(system, names)]
         rows += [(system, row) for row in chosen or names]
     found = []
     for system, row in rows:

@@ -1,1 +1,1 @@
-"""What runs and what has run: plan, code digests, progress; reads only files."""
+"""What runs and what has run: plan, code digests, progress, SLURM, DVC; reads only files."""

@@ -65,7 +65,7 @@ def read_pointer(path: Path) -> Pointer:
 def dvc(*words: str) -> str:
     """Run DVC; return what it printed.
 
-    Raises StageError with its last line where it fails.
+    Raises StageError with the first two lines of its error where it fails.
     """
     done = subprocess.run(
         [sys.executable, "-m", "dvc", *words], capture_output=True, text=True, check=False

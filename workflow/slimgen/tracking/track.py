@@ -108,7 +108,7 @@ def is_wanted(config: Config, output: str) -> bool:
     return not output.startswith(tuple(folders))
 
 
-def store(config: Config, found: Tracked, md5s: dict[str, str]) -> None:
+def store(found: Tracked, md5s: dict[str, str]) -> None:
     """Give DVC the files whose bytes it does not have, in one call; mtimes stay as they were."""
     cache = cache_folder()
     todo = []
@@ -173,7 +173,7 @@ def track(config: Config, configfile: Path) -> Tracked:
             f"{len(unknown) - 1} others); run it, or delete the file"
         )
     md5s = {output: digest(Path(output), "md5") for output in stored}
-    store(config, found, md5s)
+    store(found, md5s)
     good = {o: r for o, r in records.items() if r is not None and o not in found.altered}
     jobs = collect(config.run, good, md5s)
     found.records_added, found.records_changed = write_jobs(jobs)

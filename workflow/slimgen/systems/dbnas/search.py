@@ -120,7 +120,6 @@ def arch_record(
 
 def score_blocks(
     job: Job,
-    settings: SearchSettings,
     problem: Problem,
     scorers: Any,
     wanted: dict[str, Any] | None,
@@ -189,9 +188,9 @@ def search(
             raise StageError(f"{like}: {error}") from None
         arch = draw_like(problem, model, settings.tolerance, job.seed)
         wanted = {name: (problem.space.base[name], arch[name]) for name in arch}
-        scorers = score_blocks(job, settings, problem, scorer, wanted)
+        scorers = score_blocks(job, problem, scorer, wanted)
     else:
-        scorers = score_blocks(job, settings, problem, scorer, None)
+        scorers = score_blocks(job, problem, scorer, None)
         if settings.method == "global":
             arch = search_globally(problem, scorers, settings, job.seed)
         else:
