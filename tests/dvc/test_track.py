@@ -108,6 +108,14 @@ def test_changed_missing_and_altered_files_are_told_apart(whole: Repository) -> 
     assert f"changed: 1\n    {act}\n" in said
     assert "outdated" in said  # its measurement and the pages
     assert whole.pulled() == whole.pointers() != pointers
+    # To the end: the pages find no pointer to a model that is gone.
+    (whole.path / SMALL).write_text(
+        config.replace("preset: demo\n    steps: 6", "preset: demo\n    steps: 8")
+    )
+    whole.snakemake("all", "--cores", "2", "--configfile", SMALL)
+    said = whole.slimgen("track", "--configfile", SMALL)
+    assert f"changed: 1\n    {act}\n" in said
+    assert "outdated" not in said
 
 
 def test_a_run_tracks_itself_where_the_config_says_so(tmp_path: Path) -> None:

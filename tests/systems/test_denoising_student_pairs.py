@@ -1,6 +1,7 @@
 """denoising_student.pairs: consistent, one pair per index, resumable, the paper's formats."""
 
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -91,6 +92,15 @@ def test_files_and_formats(tmp_path, teacher):
         assert z.shape == x0.shape == (count, 1, 8, 8)
     progress = read_json(tmp_path / "state" / "progress.json")
     assert progress["step"] == progress["steps"] == 62
+
+
+def test_no_shard_of_earlier_settings_stays(tmp_path, teacher):
+    """The student reads every shard of the folder; Snakemake deletes only what a run declares."""
+    make(tmp_path / "first", teacher, num_pairs=9, shard_size=3)
+    shutil.copytree(tmp_path / "first" / "out", tmp_path / "second" / "out")
+    made = make(tmp_path / "second", teacher, num_pairs=6, shard_size=3)
+    shards = sorted(path.name for path in made.glob("shard-*"))
+    assert shards == ["shard-000.npz", "shard-001.npz"]
 
 
 def test_noise_is_standard_normal_and_never_repeats(tmp_path, teacher):

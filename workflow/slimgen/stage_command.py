@@ -7,7 +7,7 @@ import hashlib
 import importlib
 import inspect
 import shutil
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import ModuleType
@@ -16,6 +16,7 @@ from typing import Any
 from slimgen.config.base import StageSettings
 from slimgen.data.files import digest, remove_leftovers, write_json
 from slimgen.tracking.plan import stage_module
+from slimgen.tracking.pointers import read_pointer
 from slimgen.training.job import Job, StageError
 
 
@@ -137,6 +138,19 @@ def parse_inputs(
     return {name: paths for name, paths in values.items() if paths}
 
 
+def retire_pointers(folder: Path) -> None:
+    """Remove the `.dvc` files that do not name the bytes beside them, which a job has just made.
+
+    The pages would refuse what is measured of them; `make track` writes new ones.
+    """
+    for path in folder.glob("*.dvc"):
+        file = path.with_suffix("")
+        with suppress(StageError):  # a damaged pointer names nothing
+            if not file.exists() or read_pointer(path).md5 == digest(file, "md5"):
+                continue
+        path.unlink()
+
+
 def finish(job: Job, settings: dict[str, Any]) -> None:
     """Move the logs beside the outputs, write settings.json, delete the state."""
     ran = {"stage": job.stage, "seed": job.seed, "code": job.code, "settings": settings}
@@ -145,4 +159,5 @@ def finish(job: Job, settings: dict[str, Any]) -> None:
         old.unlink()
     for path in [*job.state.glob("log.jsonl"), *job.state.glob("events.out.tfevents.*")]:
         shutil.copyfile(path, job.out / path.name)
+    retire_pointers(job.out)
     job.close_state()

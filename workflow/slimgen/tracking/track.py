@@ -27,7 +27,7 @@ from slimgen.tracking.pointers import (
     read_pointer,
     read_remotes,
 )
-from slimgen.tracking.provenance import collect, write_jobs
+from slimgen.tracking.provenance import collect, read_jobs, write_jobs
 from slimgen.tracking.snakemake_records import RESTORED, is_locked, read_record
 from slimgen.training.job import StageError
 
@@ -108,8 +108,11 @@ def is_wanted(config: Config, output: str) -> bool:
     return not output.startswith(tuple(folders))
 
 
-def store(found: Tracked, md5s: dict[str, str]) -> None:
-    """Give DVC the files whose bytes it does not have, in one call; mtimes stay as they were."""
+def store(found: Tracked, md5s: dict[str, str], known: set[str]) -> None:
+    """Give DVC the files whose bytes it does not have, in one call; mtimes stay as they were.
+
+    `known` are the outputs whose bytes were tracked once: their jobs took the pointers away.
+    """
     cache = cache_folder()
     todo = []
     for output in list(found.kept):
@@ -124,7 +127,7 @@ def store(found: Tracked, md5s: dict[str, str]) -> None:
             found.altered.append(output)
             continue
         todo.append(output)
-        (found.added if old is None else found.changed).append(output)
+        (found.changed if output in known else found.added).append(output)
     if todo:
         times = {output: Path(output).stat() for output in todo}
         dvc("add", "--quiet", *todo)
@@ -173,7 +176,13 @@ def track(config: Config, configfile: Path) -> Tracked:
             f"{len(unknown) - 1} others); run it, or delete the file"
         )
     md5s = {output: digest(Path(output), "md5") for output in stored}
-    store(found, md5s)
+    known = {
+        output
+        for job in read_jobs(config.run)
+        for output, record in job.outputs.items()
+        if "md5" in record
+    }
+    store(found, md5s, known)
     good = {o: r for o, r in records.items() if r is not None and o not in found.altered}
     jobs = collect(config.run, good, md5s)
     found.records_added, found.records_changed = write_jobs(jobs)

@@ -27,7 +27,7 @@ from slimgen.data.files import atomic_path
 from slimgen.diffusion.sampling import images_from_noise, nfe_of
 from slimgen.diffusion.saved import SavedModel, load_diffusion
 from slimgen.networks.unet import image_shape
-from slimgen.systems.denoising_student.shards import write_pairs
+from slimgen.systems.denoising_student.shards import SHARDS, write_pairs
 from slimgen.training.job import PUBLISH_SECONDS, Job, StageError, format_seconds
 from slimgen.training.precision import resolve
 from slimgen.training.seeding import make_rng
@@ -139,3 +139,8 @@ def pairs(settings: PairsSettings, job: Job, *, model: Path) -> None:
         write_pairs(job.state / name, z=z_all, x0=x0_all)
     for name in files:
         publish(job.state / name, job.out / name)
+    for path in job.out.glob(
+        SHARDS
+    ):  # of earlier settings: the student reads them all
+        if path.name not in files:
+            path.unlink()

@@ -15,6 +15,8 @@ import torch
 from slimgen.data.dataset import normalize
 from slimgen.data.files import atomic_path
 
+SHARDS = "shard-*.npz"
+
 
 def write_pairs(path: Path, *, z: np.ndarray, x0: np.ndarray) -> None:
     """Write one file of pairs; equal arrays give equal bytes."""

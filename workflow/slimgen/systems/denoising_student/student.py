@@ -25,7 +25,7 @@ from slimgen.diffusion.saved import load_diffusion, load_network, save_model
 from slimgen.evaluation.grid import save_grid
 from slimgen.networks.stored import ModelError
 from slimgen.networks.unet import copy_weights, image_shape
-from slimgen.systems.denoising_student.shards import PairFiles
+from slimgen.systems.denoising_student.shards import SHARDS, PairFiles
 from slimgen.training.checkpoint import Stateful
 from slimgen.training.ema import Ema
 from slimgen.training.job import Job, StageError
@@ -109,7 +109,7 @@ def student(settings: StudentSettings, job: Job, *, pairs: Path, teacher: Path) 
         network = without_dropout(loaded)
         if settings.init_from is not None:
             copy_weights(network, load_network(Path(settings.init_from)))
-        train_pairs = PairFiles(sorted(pairs.glob("shard-*.npz")))
+        train_pairs = PairFiles(sorted(pairs.glob(SHARDS)))
         held_out = PairFiles([pairs / "held_out.npz"])
         shape = image_shape(network)
     except (ModelError, ValueError) as error:
