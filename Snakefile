@@ -11,9 +11,8 @@ import time
 
 from snakemake.utils import min_version
 
-from slimgen.config.paths import check_paths
+from slimgen.config.check import check_config
 from slimgen.config.run import ConfigError, load
-from slimgen.config.sizes import check_sizes
 from slimgen.tracking.provenance import restore_records
 from slimgen.tracking.run_lock import take_run
 from slimgen.tracking.unrecorded import mark_unrecorded
@@ -31,8 +30,7 @@ PLANNED_AT = time.time()
 
 try:
     CONFIG = load(config)
-    check_paths(CONFIG)
-    check_sizes(CONFIG)
+    check_config(CONFIG)
 except ConfigError as error:
     print(error, file=sys.stderr)
     sys.exit(1)

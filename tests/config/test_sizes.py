@@ -12,6 +12,7 @@ from slimgen.config.sizes import check_sizes
 from slimgen.tracking.plan import planned_jobs
 
 DEMO = Path("config/config.yaml")
+FIVE_LEVELS = {"block_out_channels": [8] * 5, "attention": [False] * 5}
 
 
 @pytest.mark.parametrize(
@@ -37,6 +38,15 @@ DEMO = Path("config/config.yaml")
         (
             {"dbnas": {"supernet": {"variants": {"kernels_widths": {"widths": [1.0, 0.05]}}}}},
             r"dbnas\.supernet\.variants\.kernels_widths\.widths = \[1\.0, 0\.05\]: 0\.05 of 8",
+        ),
+        (
+            {"teacher": {"train": {"network": FIVE_LEVELS}}},
+            r"^config: teacher\.train\.network\.block_out_channels = \[8, 8, 8, 8, 8\]: the images "
+            r"of digits have 8 pixels, which cannot be halved 4 times$",
+        ),
+        (
+            {"act": {"student": {"network": FIVE_LEVELS}}},
+            r"^config: act\.student\.network\.block_out_channels = .*cannot be halved 4 times$",
         ),
         (
             {"data": {"prepare": {"variants": {"photo_patches": {"report": 4}}}}},
@@ -84,7 +94,7 @@ def test_pairs_without_classes_need_other_features() -> None:
     )
     with pytest.raises(ConfigError) as error:
         check_sizes(config)
-    assert "evaluation.reference.variants.mine.features = 'classifier': its pairs" in str(
+    assert "evaluation.reference.variants.mine.features = 'classifier': its images" in str(
         error.value
     )
     assert "gan_compression.search.variants.pix2pix.reward = 'reward': a classifier" in str(
@@ -100,3 +110,17 @@ def test_gans_alone_train_no_diffusion_teacher(system: str, trains: bool) -> Non
     data = {"prepare": {"variants": {"pairs": {"source": {"kind": "digit_pairs"}}}}}
     config = load({"run": "x", "dataset": "pairs", "data": data, system: {}})
     assert any(job.stage == "teacher.train" for job in planned_jobs(config)) == trains
+
+
+def test_a_folder_without_sub_folders_has_no_classes(tmp_path: Path) -> None:
+    source = {"kind": "folder", "path": str(tmp_path), "size": 32}
+    mapping = {
+        "run": "x",
+        "dataset": "mine",
+        "data": {"prepare": {"variants": {"mine": {"source": source, "search": 256}}}},
+        "dbnas": {},
+    }
+    with pytest.raises(ConfigError, match=r"its images have no classes"):
+        check_sizes(load(mapping))
+    (tmp_path / "cats").mkdir()
+    check_sizes(load(mapping))

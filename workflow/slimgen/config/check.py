@@ -1,4 +1,4 @@
-"""`python -m slimgen check FILE...`: what is wrong with config files, before anything runs."""
+"""What is wrong with a config, told before any job: `python -m slimgen check FILE...`."""
 
 from __future__ import annotations
 
@@ -7,9 +7,17 @@ import sys
 from pathlib import Path
 
 from slimgen.config.errors import ConfigError
+from slimgen.config.given_teacher import check_given_teacher
 from slimgen.config.paths import check_paths
-from slimgen.config.run import read_config
+from slimgen.config.run import Config, read_config
 from slimgen.config.sizes import check_sizes
+
+
+def check_config(config: Config) -> None:
+    """Raise ConfigError where a run of this config cannot work, as far as one can see now."""
+    check_paths(config)
+    check_sizes(config)
+    check_given_teacher(config)
 
 
 def check_files(argv: list[str]) -> int:
@@ -21,9 +29,7 @@ def check_files(argv: list[str]) -> int:
     code = 0
     for path in parser.parse_args(argv).files:
         try:
-            config = read_config(path)
-            check_paths(config)
-            check_sizes(config)
+            check_config(read_config(path))
             print(f"{path}: right", flush=True)
         except ConfigError as error:
             named = str(error).startswith(f"{path}:")

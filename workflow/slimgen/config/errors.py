@@ -82,6 +82,13 @@ def _message(fault: Any, model: type[BaseModel] | None) -> str:
         return "unknown key" + (f"; it can be {', '.join(known)}" if known else "")
     if fault["type"] in ("model_type", "model_attributes_type", "dict_type"):
         return "a group of keys is needed here"
+    if fault["type"] in ("tuple_type", "list_type"):
+        return "a list is needed here, such as [a, b]"
+    if fault["type"] == "string_pattern_mismatch":
+        return f"it must be of the form {fault['ctx']['pattern']}"
+    if fault["type"] == "union_tag_invalid":
+        tag = fault["ctx"]
+        return f"{tag['discriminator']} is {tag['tag']!r}; it can be {tag['expected_tags']}"
     if fault["type"] == "int_parsing" and (number := _whole(fault["input"])) is not None:
         return f"YAML reads this as text; write {number}"
     return re.sub(r"^Value error, ", "", fault["msg"])

@@ -6,12 +6,14 @@ would else come after the trainings that those stages wait for.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from slimgen.config.errors import ConfigError
 from slimgen.config.gan_compression import rewarded
 from slimgen.config.rows import datasets, model_rows
 from slimgen.config.run import Config, stage_settings
+from slimgen.config.shapes import known_shape
 from slimgen.config.whole_groups import whole_groups
 
 
@@ -23,6 +25,7 @@ def check_sizes(config: Config) -> None:
         *_measurement_lines(config),
         *_search_lines(config),
         *_width_lines(config),
+        *_level_lines(config),
     ]
     if lines:
         raise ConfigError("\n".join(f"config: {line}" for line in lines))
@@ -44,11 +47,14 @@ def _report_lines(config: Config) -> list[str]:
 
 
 def _label_lines(config: Config) -> list[str]:
-    """Folders of pairs have no classes: no classifier can be trained on them."""
+    """Folders of pairs, and those without sub-folders, have no classes to train a classifier on."""
 
     def classless(dataset: str) -> bool:
-        data: Any = config.data.prepare.variant(dataset)
-        return data.source.kind in ("paired_folder", "unpaired_folder", "label_folder")
+        source: Any = config.data.prepare.variant(dataset).source  # type: ignore[attr-defined]
+        if source.kind == "folder":
+            folder = Path(source.path)
+            return folder.is_dir() and not any(path.is_dir() for path in folder.iterdir())
+        return source.kind in ("paired_folder", "unpaired_folder", "label_folder")
 
     lines = []
     for dataset in datasets(config):
@@ -56,8 +62,9 @@ def _label_lines(config: Config) -> list[str]:
         own = reference.features == "classifier" and reference.classifier in (None, dataset)
         if own and classless(dataset):
             lines.append(
-                f"evaluation.reference.variants.{dataset}.features = 'classifier': its pairs have "
-                "no classes; features: inception, or classifier: another data set"
+                f"evaluation.reference.variants.{dataset}.features = 'classifier': its images have "
+                "no classes (a folder's sub-folders are classes); features: inception, or "
+                "classifier: another data set"
             )
     compression = config.gan_compression
     for name in compression.search.variants if compression is not None else ():
@@ -68,7 +75,7 @@ def _label_lines(config: Config) -> list[str]:
         if classless(trained.dataset or search.reward):
             lines.append(
                 f"gan_compression.search.variants.{name}.reward = {search.reward!r}: a classifier "
-                "of pairs without classes; criterion: psnr, or features: inception"
+                "of images without classes; criterion: psnr, or features: inception"
             )
     return lines
 
@@ -122,3 +129,23 @@ def _width_lines(config: Config) -> list[str]:
                 line = f"{where}.widths = {list(supernet.widths)}: {error}"
                 lines[f"{line} (teacher.train.network.norm_num_groups)"] = None
     return list(lines)
+
+
+def _level_lines(config: Config) -> list[str]:
+    """Images that a U-Net cannot halve once per change of level."""
+    data: Any = config.data.prepare.variant(config.dataset)
+    size = known_shape(data.source)[1]
+    networks: dict[str, Any] = {}
+    teacher: Any = config.teacher.train.variant(config.dataset)
+    if "teacher" in model_rows(config) and teacher.from_ is None:
+        networks["teacher.train"] = teacher.network
+    for name in config.act.student.variants if config.act is not None else ():
+        student: Any = stage_settings(config, "act.student", name)
+        if student.backbone is None:
+            networks["act.student"] = student.network
+    return [
+        f"{where}.network.block_out_channels = {list(network.block_out_channels)}: the images of "
+        f"{config.dataset} have {size} pixels, which cannot be halved {halvings} times"
+        for where, network in networks.items()
+        if size is not None and size % 2 ** (halvings := len(network.block_out_channels) - 1)
+    ]

@@ -59,10 +59,14 @@ def stage_fault(error: BaseException, job: Job, batch_size: int | None) -> str |
     if memory := memory_fault(error):
         size = "" if batch_size is None else f" with batch_size = {batch_size}"
         larger = "machine" if job.device == "cpu" else "GPU"
+        smaller = (
+            "take smaller or fewer images"
+            if batch_size is None
+            else f"set {job.stage}.batch_size lower (the stage then begins anew)"
+        )
         return (
-            f"{job.stage}: out of memory on {job.device}{size} ({memory}); set "
-            f"{job.stage}.batch_size lower (the stage then begins anew), end what else uses the "
-            f"memory, or take a larger {larger}"
+            f"{job.stage}: out of memory on {job.device}{size} ({memory}); {smaller}, end what "
+            f"else uses the memory, or take a larger {larger}"
         )
     return None
 

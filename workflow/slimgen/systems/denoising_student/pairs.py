@@ -139,8 +139,6 @@ def pairs(settings: PairsSettings, job: Job, *, model: Path) -> None:
         write_pairs(job.state / name, z=z_all, x0=x0_all)
     for name in files:
         publish(job.state / name, job.out / name)
-    for path in job.out.glob(
-        SHARDS
-    ):  # of earlier settings: the student reads them all
+    for path in job.out.glob(SHARDS):  # of earlier settings: the student reads them all
         if path.name not in files:
             path.unlink()
