@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.table import Table
 
 from slimgen.config.run import (
@@ -127,7 +127,8 @@ def status_table(config: Config, statuses: list[JobStatus]) -> Table:
     done = sum(status.state == "done" for status in statuses)
     table = Table(title=f"{config.run}: {done} of {len(statuses)} jobs done", title_justify="left")
     for column in ("stage", "jobs", "step", "rate", "left", "device", "saved"):
-        table.add_column(column, justify="left" if column == "stage" else "right")
+        justify: JustifyMethod = "left" if column == "stage" else "right"
+        table.add_column(column, justify=justify, overflow="fold")  # names that are cut say nothing
     for stage in [*STAGES, "render"]:
         here = [status for status in statuses if status.job.stage == stage]
         if not here:
