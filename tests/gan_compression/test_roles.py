@@ -10,10 +10,10 @@ from slimgen.config.gan_compression import SearchSettings, StudentSettings, Teac
 from slimgen.data.pairs import load_pairs
 from slimgen.networks.gan_generators import make_generator, make_supernet
 from slimgen.networks.resnet_generator import ResnetShape
-from slimgen.systems.gan_compression.adversary import Player
 from slimgen.systems.gan_compression.cycles import Cycles
 from slimgen.systems.gan_compression.distilled import Distillation
 from slimgen.systems.gan_compression.judge import Judge
+from slimgen.training.player import Player
 from slimgen.training.precision import Compute
 
 CPU = Compute(torch.device("cpu"), torch.float32, channels_last=False, compile=False)
@@ -108,10 +108,10 @@ def test_every_subnets_images_are_judged_beside_their_own_pairs(edges) -> None:
 
 def test_the_rate_of_a_player_falls_from_decay_start_on() -> None:
     given = TeacherSettings(**COMMON, decay_start=0.5)
-    player = Player(nn.Linear(1, 1), given.optimizer, given, CPU)
+    player = Player(nn.Linear(1, 1), given.optimizer, CPU, decay_start=given.decay_start)
     rates = []
     for step in range(4):
-        player.step(player.network(torch.ones(1, 1)).sum(), step)
+        player.step(player.network(torch.ones(1, 1)).sum(), step=step, steps=given.steps)
         rates.append(player.optimizer.param_groups[0]["lr"])
     assert rates == pytest.approx([2e-4, 2e-4, 2e-4, 1e-4])
 

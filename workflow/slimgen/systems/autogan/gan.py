@@ -15,40 +15,15 @@ from torch import nn
 
 from slimgen.adversarial.losses import fake_loss, generator_loss, real_loss
 from slimgen.config.autogan import DerivedSettings, SearchSettings
-from slimgen.config.base import Optimizer
 from slimgen.data.dataset import Images
 from slimgen.networks.sngan_discriminator import SnganDiscriminator
 from slimgen.training.checkpoint import Stateful
-from slimgen.training.optimizers import make_optimizer, optimizer_step
+from slimgen.training.player import Player
 from slimgen.training.precision import Compute
 from slimgen.training.seeding import batch_indices, make_rng
 
 Generate = Callable[[torch.Tensor], torch.Tensor]  # z (n, z_dim) -> images
 Choose = Callable[[int], Generate]  # number of an update of D -> the generator it looks at
-
-
-class Player:
-    """A network of a GAN and its optimizer."""
-
-    def __init__(self, network: nn.Module, settings: Optimizer, compute: Compute) -> None:
-        self.network, self.settings = compute.place(network).train(), settings
-        self.optimizer = make_optimizer(self.network.parameters(), settings)
-        self.scaler = compute.scaler()
-
-    def step(self, loss: torch.Tensor, *, step: int, steps: int) -> None:
-        """Go one step down the loss; what it does not reach keeps its weights."""
-        (loss if self.scaler is None else self.scaler.scale(loss)).backward()
-        optimizer_step(self.optimizer, self.settings, step=step, steps=steps, scaler=self.scaler)
-
-    def begin_anew(self, fresh: nn.Module) -> None:
-        """Take the weights of `fresh` and forget what the optimizer knows."""
-        self.network.load_state_dict(fresh.state_dict())
-        self.optimizer.state.clear()
-
-    def state(self, name: str) -> dict[str, Stateful]:
-        """Return everything that changes."""
-        state: dict[str, Stateful] = {name: self.network, f"{name}_optimizer": self.optimizer}
-        return state if self.scaler is None else state | {f"{name}_scaler": self.scaler}
 
 
 def shrink(x: torch.Tensor, size: int) -> torch.Tensor:

@@ -19,7 +19,6 @@ from torch import nn
 from torch.nn import functional as F
 
 from slimgen.adversarial.losses import fake_loss, generator_loss, real_loss
-from slimgen.config.base import Optimizer
 from slimgen.config.translation import Discriminator, TranslationSettings
 from slimgen.data.pairs import Pairs
 from slimgen.networks.gan_generators import initialise
@@ -27,44 +26,11 @@ from slimgen.networks.patch_discriminator import MultiscaleDiscriminator, PatchD
 from slimgen.networks.tensor_file import load_tensors, save_tensors
 from slimgen.training.checkpoint import Stateful
 from slimgen.training.job import StageError
-from slimgen.training.optimizers import make_optimizer, optimizer_step
+from slimgen.training.player import Player
 from slimgen.training.precision import Compute
 from slimgen.training.seeding import make_rng
 
 ADVERSARY = "adversary.safetensors"
-
-
-class Player:
-    """A network and its optimizer; the rate falls to 0 from a share of the steps on."""
-
-    def __init__(
-        self,
-        network: nn.Module,
-        optimizer: Optimizer,
-        settings: TranslationSettings,
-        compute: Compute,
-    ) -> None:
-        self.network = compute.place(network).train()
-        self.rates, self.steps, self.decay_start = optimizer, settings.steps, settings.decay_start
-        self.optimizer = make_optimizer(self.network.parameters(), optimizer)
-        self.scaler = compute.scaler()
-
-    def step(self, loss: torch.Tensor, step: int) -> None:
-        """Go step number `step` down the loss."""
-        (loss if self.scaler is None else self.scaler.scale(loss)).backward()
-        optimizer_step(
-            self.optimizer,
-            self.rates,
-            step=step,
-            steps=self.steps,
-            decay_start=self.decay_start,
-            scaler=self.scaler,
-        )
-
-    def state(self, name: str) -> dict[str, Stateful]:
-        """Return everything that changes."""
-        state: dict[str, Stateful] = {name: self.network, f"{name}_optimizer": self.optimizer}
-        return state if self.scaler is None else state | {f"{name}_scaler": self.scaler}
 
 
 def make_discriminator(settings: Discriminator, channels: int) -> nn.Module:
@@ -116,7 +82,8 @@ class Adversary:
         except (ValueError, RuntimeError) as error:
             raise StageError(f"discriminator: {str(error).partition(chr(10))[0]}") from None
         initialise(network, settings.init, make_rng(seed, 0, stream), gain=settings.init_gain)
-        self.player = Player(network, settings.discriminator_optimizer, settings, compute)
+        rates = settings.discriminator_optimizer
+        self.player = Player(network, rates, compute, decay_start=settings.decay_start)
         self.network = self.player.network
         # Spectral norm changes its vectors in every pass, so D is not compiled.
 
@@ -163,7 +130,7 @@ class Adversary:
         loss = real + fake
         if self.settings.discriminator.kind == "patch":
             loss = 0.5 * loss
-        self.player.step(loss, step)
+        self.player.step(loss, step=step, steps=self.settings.steps)
         finest = logits[0].detach()
         return {"loss_d": loss.detach(), "d_fake": finest[:n].mean(), "d_real": finest[n:].mean()}
 

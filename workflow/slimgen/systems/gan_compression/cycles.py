@@ -17,11 +17,12 @@ from torch.nn import functional as F
 from slimgen.adversarial.pool import ImagePool
 from slimgen.config.translation import TranslationSettings
 from slimgen.data.pairs import Pairs
-from slimgen.systems.gan_compression.adversary import Adversary, Player
+from slimgen.systems.gan_compression.adversary import Adversary
 from slimgen.systems.gan_compression.objective import draw_batch
 from slimgen.training.checkpoint import Stateful
 from slimgen.training.ema import Ema
 from slimgen.training.job import StageError
+from slimgen.training.player import Player
 from slimgen.training.precision import Compute
 from slimgen.training.seeding import make_rng
 
@@ -48,7 +49,9 @@ class Cycles:
             )
         self.settings, self.pairs, self.compute, self.seed = settings, pairs, compute, seed
         both = nn.ModuleList([generator, back])
-        self.generators = Player(both, settings.optimizer, settings, compute)
+        self.generators = Player(
+            both, settings.optimizer, compute, decay_start=settings.decay_start
+        )
         self.ema = Ema(generator, settings.ema.decay, settings.ema.warmup, average_buffers=True)
         self.forward, self.backward = compute.compiled(generator), compute.compiled(back)
         self.back = back
@@ -107,7 +110,7 @@ class Cycles:
                 * (F.l1_loss(same_y, y) + F.l1_loss(same_x, x))
             )
         loss = torch.stack(list(terms.values())).sum()
-        self.generators.step(loss, step)
+        self.generators.step(loss, step=step, steps=self.settings.steps)
         metrics: dict[str, Any] = {"loss": loss.detach()}
         metrics |= {f"loss_{name}": term.detach() for name, term in terms.items()}
         for side in SIDES:

@@ -25,7 +25,7 @@ from slimgen.networks.custom_generator import CustomShape
 from slimgen.networks.elastic_surgery import ElasticNetwork
 from slimgen.networks.gan_generators import initialise
 from slimgen.networks.translators import Shape, build_translator, default_taps, open_translator
-from slimgen.systems.gan_compression.adversary import Adversary, Player, load_adversary
+from slimgen.systems.gan_compression.adversary import Adversary, load_adversary
 from slimgen.systems.gan_compression.objective import (
     draw_batch,
     load_perceptual,
@@ -35,6 +35,7 @@ from slimgen.systems.gan_compression.translation import begin
 from slimgen.training.checkpoint import Stateful
 from slimgen.training.ema import Ema
 from slimgen.training.job import StageError
+from slimgen.training.player import Player
 from slimgen.training.precision import Compute
 from slimgen.training.seeding import derive_seed, make_rng
 
@@ -106,7 +107,7 @@ class Distillation:
         if self.taps:
             self.adapters = self._make_adapters()
             parts.append(self.adapters)
-        self.player = Player(parts, settings.optimizer, settings, compute)
+        self.player = Player(parts, settings.optimizer, compute, decay_start=settings.decay_start)
         self.ema = Ema(student, settings.ema.decay, settings.ema.warmup, average_buffers=True)
         self.adversary = Adversary(settings, pairs, compute=compute, seed=seed)
         self.perceptual = load_perceptual(settings, compute)
@@ -157,7 +158,7 @@ class Distillation:
         made, terms = zip(*(self._learn(x, y, wanted, theirs, w) for w in drawn), strict=True)
         means = {name: torch.stack([part[name] for part in terms]).mean() for name in terms[0]}
         loss = torch.stack(list(means.values())).sum()
-        self.player.step(loss, step)
+        self.player.step(loss, step=step, steps=self.settings.steps)
         n = len(drawn)
         metrics = self.adversary.train(
             torch.cat(made), reals=y.repeat(n, 1, 1, 1), inputs=x.repeat(n, 1, 1, 1), step=step

@@ -15,7 +15,7 @@ from slimgen.config.translation import TranslationSettings
 from slimgen.data.pairs import Pairs
 from slimgen.networks.gan_generators import initialise
 from slimgen.networks.translators import save_translator
-from slimgen.systems.gan_compression.adversary import Adversary, Player, save_adversary
+from slimgen.systems.gan_compression.adversary import Adversary, save_adversary
 from slimgen.systems.gan_compression.cycles import Cycles
 from slimgen.systems.gan_compression.objective import (
     draw_batch,
@@ -26,6 +26,7 @@ from slimgen.training.checkpoint import Stateful
 from slimgen.training.ema import Ema
 from slimgen.training.job import Job
 from slimgen.training.loop import train
+from slimgen.training.player import Player
 from slimgen.training.precision import Compute, resolve
 from slimgen.training.seeding import make_rng
 
@@ -43,7 +44,9 @@ class Direct:
         seed: int,
     ) -> None:
         self.settings, self.pairs, self.compute, self.seed = settings, pairs, compute, seed
-        self.player = Player(generator, settings.optimizer, settings, compute)
+        self.player = Player(
+            generator, settings.optimizer, compute, decay_start=settings.decay_start
+        )
         self.ema = Ema(generator, settings.ema.decay, settings.ema.warmup, average_buffers=True)
         self.forward = compute.compiled(generator)
         self.adversary = Adversary(settings, pairs, compute=compute, seed=seed)
@@ -74,7 +77,7 @@ class Direct:
             wanted=y,
         )
         loss = torch.stack(list(terms.values())).sum()
-        self.player.step(loss, step)
+        self.player.step(loss, step=step, steps=self.settings.steps)
         metrics = self.adversary.train(fakes, reals=y, inputs=x, step=step)
         self.ema.update(self.player.network, step)
         parts = {f"loss_{name}": term.detach() for name, term in terms.items()}
