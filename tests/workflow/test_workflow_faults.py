@@ -201,8 +201,8 @@ HOSTILE = """a 'quoted' "folder"; touch hacked; $(touch hacked) `touch hacked` &
 def test_hostile_names_of_checkout_config_and_data_are_only_names(tmp_path: Path) -> None:
     """The real Snakefile with the real stage, in a folder and on a folder of such a name."""
     checkout = copy_checkout(tmp_path / HOSTILE.replace("{x} * [y]", ""), stand_in=False)
-    images = checkout.path / HOSTILE
-    images.mkdir()
+    images = checkout.path / HOSTILE / HOSTILE  # a class of that name
+    images.mkdir(parents=True)
     rng = np.random.default_rng(0)
     for number in range(24):
         pixels = rng.integers(0, 256, size=(4, 4), dtype=np.uint8)
