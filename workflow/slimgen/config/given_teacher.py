@@ -12,7 +12,7 @@ from typing import Any
 
 from slimgen.config.errors import ConfigError
 from slimgen.config.paths import is_hub_id
-from slimgen.config.rows import model_rows
+from slimgen.config.rows import has_teacher, row_names
 from slimgen.config.run import Config, stage_settings
 from slimgen.config.sampler_names import parse_sampler
 from slimgen.config.shapes import known_shape
@@ -24,9 +24,7 @@ def check_given_teacher(config: Config) -> None:
     """Raise ConfigError with one line for each thing about the given teacher that cannot work."""
     teacher: Any = config.teacher.train.variant(config.dataset)
     named = teacher.from_
-    if named is None or "teacher" not in model_rows(config):
-        return
-    if is_hub_id(named) and not Path(named).exists():
+    if named is None or is_hub_id(named) or not has_teacher(config):
         return
     if lines := [f"{KEY} = {named!r}: {line}" for line in _faults(config, Path(named))]:
         raise ConfigError("\n".join(lines))
@@ -49,9 +47,11 @@ def _faults(config: Config, folder: Path) -> Iterator[str]:
             yield f"made for images of {theirs} {what}; those of {config.dataset} have {ours}"
     scheduler = _read(folder / ("scheduler" if nested else "") / "scheduler_config.json") or {}
     T = scheduler.get("num_train_timesteps")
+    if not isinstance(T, int):
+        return
     for sampler in _samplers(config):
         kind, nfe = parse_sampler(sampler)
-        if isinstance(T, int) and kind in ("ddim", "ddpm") and nfe > T:
+        if kind in ("ddim", "ddpm") and nfe > T:
             yield f"sampler {sampler!r} of evaluation.measure, but its schedule has {T} timesteps"
 
 
@@ -64,6 +64,6 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 
 def _samplers(config: Config) -> list[str]:
-    rows = [f"{system}/{row}" for system, names in model_rows(config).items() for row in names]
+    rows = row_names(config)
     measures: list[Any] = [stage_settings(config, "evaluation.measure", row) for row in rows]
     return list(dict.fromkeys(name for measure in measures for name in measure.samplers))

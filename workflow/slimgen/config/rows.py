@@ -58,6 +58,11 @@ def model_rows(config: Config) -> dict[str, list[str]]:
     return rows
 
 
+def row_names(config: Config) -> list[str]:
+    """Return `system/row` of every model that is measured, in the order of the tables."""
+    return [f"{system}/{row}" for system, rows in model_rows(config).items() for row in rows]
+
+
 def row_dataset(config: Config, system: str, row: str) -> str:
     """Return the data set that a row's model was trained on and is compared with."""
     stage, variant = made_by(system, row)

@@ -11,7 +11,7 @@ from typing import Any
 
 from slimgen.config.errors import ConfigError
 from slimgen.config.gan_compression import rewarded
-from slimgen.config.rows import datasets, model_rows
+from slimgen.config.rows import datasets, has_teacher, row_names
 from slimgen.config.run import Config, stage_settings
 from slimgen.config.shapes import known_shape
 from slimgen.config.whole_groups import whole_groups
@@ -83,8 +83,7 @@ def _label_lines(config: Config) -> list[str]:
 def _measurement_lines(config: Config) -> list[str]:
     found: dict[str, str] = {}  # what is wrong -> where first: common keys before variants
     variants = config.evaluation.measure.variants
-    rows = [f"{system}/{row}" for system, names in model_rows(config).items() for row in names]
-    for name in sorted(rows, key=variants.__contains__):
+    for name in sorted(row_names(config), key=variants.__contains__):
         measure: Any = stage_settings(config, "evaluation.measure", name)
         needed = max(measure.is_splits, measure.neighbours + 1)
         if measure.num_images < needed:
@@ -137,7 +136,7 @@ def _level_lines(config: Config) -> list[str]:
     size = known_shape(data.source)[1]
     networks: dict[str, Any] = {}
     teacher: Any = config.teacher.train.variant(config.dataset)
-    if "teacher" in model_rows(config) and teacher.from_ is None:
+    if has_teacher(config) and teacher.from_ is None:
         networks["teacher.train"] = teacher.network
     for name in config.act.student.variants if config.act is not None else ():
         student: Any = stage_settings(config, "act.student", name)

@@ -58,9 +58,10 @@ class Site(BaseModel):
             rules[rule] = rules.get(rule, {}) | _quoted(resources)
         if self.gpus is not None:
             for rule in ON_GPU:
-                wanted = rules.get(rule, {}).get("gpu", 1)
+                resources = rules.get(rule, {})
+                wanted = resources.get("gpu", 1)
                 most = min(wanted, self.gpus) if isinstance(wanted, int) else wanted
-                rules[rule] = rules.get(rule, {}) | {"gpu": most}
+                rules[rule] = resources | {"gpu": most}
         return rules
 
     @property

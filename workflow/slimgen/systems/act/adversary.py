@@ -23,7 +23,7 @@ from slimgen.networks.time_discriminator import TimeDiscriminator
 from slimgen.systems.act.objective import Noised, draw_index
 from slimgen.systems.act.schedule import adversarial_weight
 from slimgen.training.checkpoint import Stateful
-from slimgen.training.optimizers import make_optimizer, optimizer_step
+from slimgen.training.player import Player
 from slimgen.training.precision import Compute
 from slimgen.training.seeding import make_rng
 
@@ -42,12 +42,9 @@ class Adversary:
     ) -> None:
         self.settings, self.process, self.compute = settings, process, compute
         self.seed = seed
-        self.discriminator = compute.place(discriminator).train()
+        self.player = Player(discriminator, settings.discriminator_optimizer, compute)
+        self.discriminator = self.player.network
         self.judge = compute.compiled(self.discriminator)
-        self.optimizer = make_optimizer(
-            self.discriminator.parameters(), settings.discriminator_optimizer
-        )
-        self.scaler = compute.scaler()
         self.control = AugmentControl(
             tau=settings.augment.tau,
             # A step draws 2 batch_size images: the generator's, and as many for the discriminator.
@@ -62,12 +59,7 @@ class Adversary:
 
     def state(self) -> dict[str, Stateful]:
         """Return everything that changes."""
-        state: dict[str, Stateful] = {
-            "discriminator": self.discriminator,
-            "discriminator_optimizer": self.optimizer,
-            "augment": self.control,
-        }
-        return state if self.scaler is None else state | {"discriminator_scaler": self.scaler}
+        return self.player.state("discriminator") | {"augment": self.control}
 
     def generator_loss(self, images: torch.Tensor, sigma: torch.Tensor, step: int) -> torch.Tensor:
         """Return the adversarial loss of generated images, (n,); D's weights get no gradient."""
@@ -109,14 +101,7 @@ class Adversary:
             value = float(r1.detach().mean())
             self.control.update(value)
             metrics |= {"r1": value, "r1_average": self.control.r1_average}
-        (loss if self.scaler is None else self.scaler.scale(loss)).backward()
-        optimizer_step(
-            self.optimizer,
-            settings.discriminator_optimizer,
-            step=step,
-            steps=steps,
-            scaler=self.scaler,
-        )
+        self.player.step(loss, step=step, steps=steps)
         return metrics | ({"augment_p": self.control.p} if settings.augment.enabled else {})
 
     def _r1(self, images: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
