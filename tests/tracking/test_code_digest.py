@@ -31,13 +31,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def digest() -> str:
-    for cached in (
-        module.code_digest,
-        module._tree,
-        module._imports,
-        module._exists,
-        module._normalised,
-    ):
+    for cached in (module.code_digest, module._tree, module._imports, module._exists):
         cached.cache_clear()
     return module.code_digest("slimgen.a")
 

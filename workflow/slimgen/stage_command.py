@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import importlib
 import inspect
 import shutil
 from contextlib import ExitStack, suppress
@@ -17,6 +16,7 @@ from slimgen.config.base import StageSettings
 from slimgen.data.files import digest, remove_leftovers, write_json
 from slimgen.tracking.plan import stage_module
 from slimgen.tracking.pointers import read_pointer
+from slimgen.training.imports import import_to_stay
 from slimgen.training.job import Job, StageError
 
 
@@ -96,7 +96,7 @@ def run_share(
 
 def find_stage(stage: str) -> tuple[ModuleType, Any]:
     """Return the module of a stage and its function."""
-    module = importlib.import_module(stage_module(stage))
+    module = import_to_stay(stage_module(stage))
     return module, getattr(module, stage.split(".")[1])
 
 

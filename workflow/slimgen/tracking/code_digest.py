@@ -23,7 +23,7 @@ def code_digest(module: str) -> str:
     """
     sha = hashlib.sha256()
     for name in sorted(import_closure(module)):
-        sha.update(f"{name}\n{_normalised(name)}\n".encode())
+        sha.update(f"{name}\n{ast.unparse(_tree(name))}\n".encode())
     return sha.hexdigest()
 
 
@@ -60,7 +60,14 @@ def _counts(name: str) -> bool:
 
 @cache
 def _tree(name: str) -> ast.Module:
-    return ast.parse(module_path(name).read_text(encoding="utf-8"))
+    """Return the syntax tree of a module without its docstrings."""
+    tree = ast.parse(module_path(name).read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            body = node.body
+            if body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
+                node.body = body[1:] or [ast.Pass()]
+    return tree
 
 
 @cache
@@ -82,14 +89,3 @@ def _exists(name: str) -> bool:
     except ModuleNotFoundError:
         return False
     return True
-
-
-@cache
-def _normalised(name: str) -> str:
-    tree = ast.parse(ast.unparse(_tree(name)))
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            body = node.body
-            if body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
-                node.body = body[1:] or [ast.Pass()]
-    return ast.unparse(tree)

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from slimgen.config.base import Optimizer as OptimizerSettings
+from slimgen.training.imports import import_to_stay
 from slimgen.training.processes import average_gradients
 
 OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "radam": torch.optim.RAdam}
@@ -18,6 +19,7 @@ def make_optimizer(
     parameters: Iterable[nn.Parameter], settings: OptimizerSettings
 ) -> torch.optim.Optimizer:
     """Return the configured optimizer over `parameters`."""
+    import_to_stay("torch._dynamo")  # torch's first optimizer would
     return OPTIMIZERS[settings.name](
         list(parameters),
         lr=settings.lr,
