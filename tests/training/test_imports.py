@@ -19,9 +19,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 def test_what_an_import_makes_is_never_looked_through(module: Path):
-    module.write_text(
-        "import gc\ncollecting = gc.isenabled()\nnodes = [[] for _ in range(1000)]\n"
-    )
+    module.write_text("import gc\ncollecting = gc.isenabled()\nnodes = [[] for _ in range(1000)]\n")
     imported = import_to_stay("imported_to_stay")
     assert not imported.collecting
     assert gc.isenabled()
