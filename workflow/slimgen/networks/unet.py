@@ -6,13 +6,15 @@ LSUN 113,673,219.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from diffusers.models.unets.unet_2d import UNet2DModel
 from torch import nn
 
 from slimgen.config.base import Network
+
+if TYPE_CHECKING:
+    from diffusers.models.unets.unet_2d import UNet2DModel
 
 
 def unet_arguments(settings: Network, *, channels: int, size: int) -> dict[str, Any]:
@@ -49,6 +51,8 @@ def make_unet(settings: Network, *, channels: int, size: int) -> UNet2DModel:
             f"network.block_out_channels has {halvings + 1} levels: images of {size} pixels "
             f"cannot be halved {halvings} times"
         )
+    from diffusers.models.unets.unet_2d import UNet2DModel  # a second that GANs need not wait
+
     return UNet2DModel(**unet_arguments(settings, channels=channels, size=size))
 
 
