@@ -35,6 +35,14 @@ def faults(changes: dict[str, Any]) -> list[str]:
         ({"foo": 3}, "config: foo = 3: unknown key; it can be run, seeds, dataset, "),
         ({"run": None}, "config: run = None: Input should be a valid string"),
         ({"run": "A b"}, "config: run = 'A b': it must be of the form ^[a-z0-9]"),
+        (
+            {"teacher": {"train": {"steps": True}}},
+            "config: teacher.train: steps = True: a number is needed, no true or false",
+        ),
+        (
+            {"teacher": {"train": {"optimizer": {"clip_norm": False}}}},
+            "config: teacher.train.optimizer: clip_norm = False: a number is needed",
+        ),
         ({"seeds": 0}, "config: seeds = 0: at least one seed is needed"),
         ({"seeds": True}, "config: seeds = True: at least one seed is needed"),
         (

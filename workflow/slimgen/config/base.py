@@ -15,7 +15,7 @@ from pydantic import (
     model_validator,
 )
 
-from slimgen.config.errors import VariantsError
+from slimgen.config.errors import VariantsError, union_members
 
 # Fields that name weights.
 MODEL_PATHS = ("from_", "init_from", "inception_path", "lpips_path", "vgg_path")
@@ -28,6 +28,18 @@ class Settings(BaseModel):
     """An immutable group of settings; an unknown key is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_switch_is_no_number(cls, values: Any) -> Any:
+        """`steps: true` (or `yes`, which YAML reads as it) would be one step."""
+        for name, field in cls.model_fields.items() if isinstance(values, dict) else ():
+            key = name if name in values else field.alias
+            if isinstance(values.get(key), bool):
+                kinds = set(union_members(field.annotation))
+                if kinds & {int, float} and bool not in kinds:
+                    raise ValueError(f"{key} = {values[key]}: a number is needed, no true or false")
+        return values
 
     @field_validator(*PATHS, check_fields=False)
     @classmethod

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import types
-import typing
 from collections.abc import Mapping
 from typing import Annotated, Any, Union, get_args, get_origin
 
@@ -141,9 +140,18 @@ def _known_keys(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]
     )
 
 
+def union_members(annotation: Any) -> list[Any]:
+    """Return what a union is made of, at any depth; what is no union is its only member."""
+    if get_origin(annotation) is Annotated:
+        return union_members(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, types.UnionType):
+        return [kind for member in get_args(annotation) for kind in union_members(member)]
+    return [annotation]
+
+
 def _groups(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    if get_origin(annotation) in (Union, types.UnionType, Annotated, typing.Annotated):
-        return [group for argument in get_args(annotation) for group in _groups(argument)]
-    return []
+    return [
+        kind
+        for kind in union_members(annotation)
+        if isinstance(kind, type) and issubclass(kind, BaseModel)
+    ]
