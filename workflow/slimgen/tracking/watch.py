@@ -263,6 +263,12 @@ def _show_failure(run: Watch, argv: list[str]) -> None:
         told = [line for line in lines if line.startswith("slimgen: ")]
         print("\n".join(told or lines[-20:]), file=sys.stderr)
     code = run.child.returncode
+    if code < 0:
+        print(
+            f"Snakemake was killed ({signal.Signals(-code).name}); its jobs save what they have in "
+            f"runs/. Take its lock away and start again: {_unlock_command(argv)}",
+            file=sys.stderr,
+        )
     print(f"Snakemake ended with exit code {code}; all it said: {run.log.path}", file=sys.stderr)
 
 
@@ -270,9 +276,12 @@ def _explain_lock(run: str | None, argv: list[str]) -> str:
     """Return what Snakemake's lock means: a run that is under way, or one that was killed."""
     if run is not None and is_locked(lock_file(run)):
         return f"locked: run {run} is under way in this folder (`make status`)"
-    names = " ".join(shlex.quote(str(path)) for path in config_files(argv))
-    files = f" --configfile {names}" if names else ""
     return (
         "locked: a run was killed in this folder; what it did up to its last checkpoint is in "
-        f"runs/. Take the lock away and start again: .venv/bin/snakemake --unlock{files}"
+        f"runs/. Take the lock away and start again: {_unlock_command(argv)}"
     )
+
+
+def _unlock_command(argv: list[str]) -> str:
+    names = " ".join(shlex.quote(str(path)) for path in config_files(argv))
+    return ".venv/bin/snakemake --unlock" + (f" --configfile {names}" if names else "")
