@@ -11,17 +11,8 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from slimgen.config.base import (
-    Ema,
-    Network,
-    Optimizer,
-    Settings,
-    Training,
-    Variants,
-    check_levels,
-    deep_merge,
-    difference,
-)
+from slimgen.config.base import Ema, Network, Optimizer, Settings, check_levels
+from slimgen.config.labels import Labelled, LabelledVariants
 
 
 class Discriminator(Settings):
@@ -74,8 +65,53 @@ class Augment(Settings):
     p_max: float = Field(1.0, ge=0, le=1)
 
 
-class StudentSettings(Training):
+# What the sources say where they disagree; `paper` is the class defaults. Both published recipes
+# take the EMA target for sampling and raw sigma for the time, and tau at which p stays 0: the
+# tau of the paper's augmented run is not known.
+PRESETS: dict[str, dict[str, Any]] = {
+    "paper": {},
+    "code": {
+        "discriminator": {"block_out_channels": (128, 256, 256, 256)},
+        "r1_lazy_scale": 1.0,
+    },
+    # Found on the 8x8 digits in 450 steps of batch 128. An EMA target cannot keep up in so few
+    # steps, and noise levels far beyond the data's range waste them. tau lies where R1 rises in a
+    # run without augmentation (from 0.02 at the start to 0.5 at the end).
+    "demo": {
+        "discriminator": {
+            "block_out_channels": (16, 32),
+            "layers_per_block": 1,
+            "attention": (False, False),
+            "mid_attention": False,
+            "norm_num_groups": 8,
+            "unused_head": False,
+        },
+        "optimizer": {"lr": 6e-3, "decay": "cosine"},
+        "discriminator_optimizer": {"lr": 4e-3},
+        "s0": 4,
+        "s1": 20,
+        "sigma_min": 0.05,
+        "sigma_max": 6.0,
+        "sigma_data": "measured",
+        "time_conditioning": "log",
+        "target": "stop_gradient",
+        "ema": {"decay": 0.995, "warmup": True},
+        "sampling_weights": "ema",
+        "distance": "pseudo_huber",
+        "weight": {"kind": "increasing", "w": 0.9, "w_mid": 0.6},
+        "r1_gamma": 1.0,
+        "r1_lazy_scale": 1.0,
+        "augment": {"tau": 0.12, "ada_length": 250_000, "r1_decay": 0.8},
+        "require_augmentation": True,
+        "flip": False,
+    },
+}
+
+
+class StudentSettings(Labelled):
     """act.student: consistency training with an adversarial term, from scratch."""
+
+    MOVES = PRESETS
 
     preset: Literal["paper", "code", "demo"] = Field(
         "paper", description="Which source the defaults follow where sources disagree."
@@ -137,20 +173,6 @@ class StudentSettings(Training):
     )
     flip: bool = True
 
-    @model_validator(mode="before")
-    @classmethod
-    def _start_from_preset(cls, values: Any) -> Any:
-        """Lay the given keys over the preset's, group by group."""
-        preset = values.get("preset", "paper") if isinstance(values, dict) else None
-        # The field's own check names what is allowed.
-        return deep_merge(PRESETS[preset], values) if preset in tuple(PRESETS) else values
-
-    def changes(self) -> dict[str, Any]:
-        """Return the preset, and what differs from its defaults."""
-        preset = StudentSettings(preset=self.preset).model_dump(mode="json")
-        label = {"preset": self.preset} if self.preset != "paper" else {}
-        return label | difference(self.model_dump(mode="json"), preset)
-
     @model_validator(mode="after")
     def _choices_agree(self) -> StudentSettings:
         if self.s1 < self.s0:
@@ -167,50 +189,7 @@ class StudentSettings(Training):
         return self
 
 
-# What the sources say where they disagree; `paper` is the class defaults. Both published recipes
-# take the EMA target for sampling and raw sigma for the time, and tau at which p stays 0: the
-# tau of the paper's augmented run is not known.
-PRESETS: dict[str, dict[str, Any]] = {
-    "paper": {},
-    "code": {
-        "discriminator": {"block_out_channels": (128, 256, 256, 256)},
-        "r1_lazy_scale": 1.0,
-    },
-    # Found on the 8x8 digits in 450 steps of batch 128. An EMA target cannot keep up in so few
-    # steps, and noise levels far beyond the data's range waste them. tau lies where R1 rises in a
-    # run without augmentation (from 0.02 at the start to 0.5 at the end).
-    "demo": {
-        "discriminator": {
-            "block_out_channels": (16, 32),
-            "layers_per_block": 1,
-            "attention": (False, False),
-            "mid_attention": False,
-            "norm_num_groups": 8,
-            "unused_head": False,
-        },
-        "optimizer": {"lr": 6e-3, "decay": "cosine"},
-        "discriminator_optimizer": {"lr": 4e-3},
-        "s0": 4,
-        "s1": 20,
-        "sigma_min": 0.05,
-        "sigma_max": 6.0,
-        "sigma_data": "measured",
-        "time_conditioning": "log",
-        "target": "stop_gradient",
-        "ema": {"decay": 0.995, "warmup": True},
-        "sampling_weights": "ema",
-        "distance": "pseudo_huber",
-        "weight": {"kind": "increasing", "w": 0.9, "w_mid": 0.6},
-        "r1_gamma": 1.0,
-        "r1_lazy_scale": 1.0,
-        "augment": {"tau": 0.12, "ada_length": 250_000, "r1_decay": 0.8},
-        "require_augmentation": True,
-        "flip": False,
-    },
-}
-
-
-class Student(StudentSettings, Variants):
+class Student(StudentSettings, LabelledVariants):
     """act.student; one variant per row of the table."""
 
     variants: dict[str, dict[str, Any]] = {
@@ -218,12 +197,3 @@ class Student(StudentSettings, Variants):
         "ct": {"weight": {"w": 0.0}},
         "act-noaug": {"augment": {"enabled": False}},
     }
-
-    def merged(self, name: str) -> dict[str, Any]:
-        """Return the common settings with those of a variant laid over them, not validated.
-
-        Defaults come after the merge, so that a variant may name another preset.
-        """
-        common = self.changes()
-        common.pop("variants", None)
-        return deep_merge(common, self.variants[name])

@@ -6,20 +6,13 @@ defaults) or `code`. Keys that are given win over the preset, group by group.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from slimgen.config.autogan_code import check_code
-from slimgen.config.base import (
-    Ema,
-    Optimizer,
-    Settings,
-    Training,
-    Variants,
-    deep_merge,
-    difference,
-)
+from slimgen.config.base import Ema, Optimizer, Settings
+from slimgen.config.labels import Labelled, LabelledVariants
 
 Preset = Literal["paper", "code"]
 Published = Literal["A", "B", "C", "E2GAN"]
@@ -32,36 +25,10 @@ SKIP_SOURCE: Any = Field(
 GAN_OPTIMIZER = Optimizer(lr=2e-4, betas=(0.0, 0.9))
 
 
-class Presets(Training):
-    """A training whose defaults a preset moves; `PRESETS` says in what."""
-
-    PRESETS: ClassVar[dict[str, dict[str, Any]]] = {}
+class Presets(Labelled):
+    """A training whose defaults a preset moves."""
 
     preset: Preset = Field("paper", description="Which source the defaults follow.")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _start_from_preset(cls, values: Any) -> Any:
-        """Lay the given keys over the preset's, group by group."""
-        preset = values.get("preset", "paper") if isinstance(values, dict) else None
-        # The field's own check names what is allowed.
-        return deep_merge(cls.PRESETS[preset], values) if preset in tuple(cls.PRESETS) else values
-
-    def changes(self) -> dict[str, Any]:
-        """Return the preset, and what differs from its defaults."""
-        preset = type(self).model_validate({"preset": self.preset}).model_dump(mode="json")
-        label = {"preset": self.preset} if self.preset != "paper" else {}
-        return label | difference(self.model_dump(mode="json"), preset)
-
-
-class PresetVariants(Presets, Variants):
-    """Variants of which each may have a preset of its own."""
-
-    def merged(self, name: str) -> dict[str, Any]:
-        """Return what the common settings say beyond their preset, and the variant over it."""
-        preset = self.settings_type().model_validate({"preset": self.preset})
-        common = difference(self.model_dump(exclude={"variants"}), preset.model_dump())
-        return deep_merge({"preset": self.preset} | common, self.variants[name])
 
 
 class Baseline(Settings):
@@ -88,7 +55,7 @@ class Reset(Settings):
 class SearchSettings(Presets):
     """autogan.search: a weight-sharing GAN and a controller, trained in turn."""
 
-    PRESETS = {
+    MOVES = {
         "paper": {},
         "code": {
             "steps": 65,
@@ -189,7 +156,7 @@ class SearchSettings(Presets):
         return self
 
 
-class Search(SearchSettings, PresetVariants):
+class Search(SearchSettings, LabelledVariants):
     """autogan.search; one variant per way to search."""
 
     variants: dict[str, dict[str, Any]] = {
@@ -203,7 +170,7 @@ class Search(SearchSettings, PresetVariants):
 class DerivedSettings(Presets):
     """A generator of a fixed architecture trained from scratch, and its discriminator."""
 
-    PRESETS = {"paper": {}, "code": {"skip_source": "sum", "average_buffers": False}}
+    MOVES = {"paper": {}, "code": {"skip_source": "sum", "average_buffers": False}}
 
     arch: Published | tuple[int, ...] | None = Field(
         None, description="A published architecture, or integers, instead of a found one."
@@ -256,7 +223,7 @@ class StudentSettings(DerivedSettings):
         return self
 
 
-class Student(StudentSettings, PresetVariants):
+class Student(StudentSettings, LabelledVariants):
     """autogan.student; one variant per row of the table."""
 
     variants: dict[str, dict[str, Any]] = {
@@ -271,7 +238,7 @@ class TransferSettings(DerivedSettings):
     dataset: str = Field("stl10", description="Variant of data.prepare.")
 
 
-class Transfer(TransferSettings, PresetVariants):
+class Transfer(TransferSettings, LabelledVariants):
     """autogan.transfer; one variant per found architecture."""
 
     variants: dict[str, dict[str, Any]] = {"autogan": {"student": "autogan"}}

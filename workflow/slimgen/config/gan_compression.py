@@ -6,13 +6,14 @@ mobile_teacher -> pretrain before the supernet. Which one a variant follows is w
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from slimgen.config.base import Runtime, Settings, StageSettings, Variants, deep_merge
+from slimgen.config.labels import LabelledVariants
 from slimgen.config.shared import INCEPTION_SHA256
-from slimgen.config.translation import Generator, Part, TaskVariants, TranslationSettings
+from slimgen.config.translation import Generator, Part, TranslationSettings
 
 Origin = tuple[str, str]  # stage, variant
 Tasks = dict[str, dict[str, Any]]
@@ -25,7 +26,7 @@ BUILD = "Generators of kind custom: the callable of the teacher, named again (do
 
 def tasks_with(changes: Tasks) -> Tasks:
     """Return the defaults of every task with those of a stage laid over them."""
-    tasks = TranslationSettings.TASKS
+    tasks = TranslationSettings.MOVES
     return {name: deep_merge(own, changes.get(name, {})) for name, own in tasks.items()}
 
 
@@ -46,7 +47,7 @@ class TeacherSettings(TranslationSettings):
     generator: Generator = Generator()
 
 
-class Teacher(TeacherSettings, TaskVariants):
+class Teacher(TeacherSettings, LabelledVariants):
     """gan_compression.teacher; one variant per task."""
 
     variants: dict[str, dict[str, Any]] = {"pix2pix": {}}
@@ -55,12 +56,12 @@ class Teacher(TeacherSettings, TaskVariants):
 class MobileTeacherSettings(TeacherSettings):
     """gan_compression.mobile_teacher: the same with separable convolutions in some parts."""
 
-    TASKS: ClassVar[Tasks] = tasks_with({"semantic": {"generator": {"mobile": True}}})
+    MOVES = tasks_with({"semantic": {"generator": {"mobile": True}}})
 
     generator: Generator = Generator(separable=("blocks",), mobile=True)
 
 
-class MobileTeacher(MobileTeacherSettings, TaskVariants):
+class MobileTeacher(MobileTeacherSettings, LabelledVariants):
     """gan_compression.mobile_teacher; one variant per task, or per decomposed part."""
 
 
@@ -111,14 +112,14 @@ class PretrainSettings(DistilledSettings):
     discriminator_init: Literal["teacher", "fresh"] = "teacher"
 
 
-class Pretrain(PretrainSettings, TaskVariants):
+class Pretrain(PretrainSettings, LabelledVariants):
     """gan_compression.pretrain; one variant per task."""
 
 
 class SupernetSettings(DistilledSettings):
     """gan_compression.supernet: one network for every width vector, trained by distillation."""
 
-    TASKS: ClassVar[Tasks] = tasks_with(
+    MOVES = tasks_with(
         {
             "unpaired": {"steps": 534_000, "config_set": "channels-64-cycleGAN"},
             "semantic": {"steps": 74_000, "config_set": "channels-64"},
@@ -154,7 +155,7 @@ class SupernetSettings(DistilledSettings):
         return self
 
 
-class Supernet(SupernetSettings, TaskVariants):
+class Supernet(SupernetSettings, LabelledVariants):
     """gan_compression.supernet; one variant per task or pipeline."""
 
     variants: dict[str, dict[str, Any]] = {"pix2pix": {}}
@@ -268,7 +269,7 @@ class StudentSettings(DistilledSettings):
         return self
 
 
-class Student(StudentSettings, TaskVariants):
+class Student(StudentSettings, LabelledVariants):
     """gan_compression.student; one variant per row of the table."""
 
     variants: dict[str, dict[str, Any]] = {"pix2pix": {}}

@@ -7,19 +7,12 @@ feature matching). Keys that are given win, group by group.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Literal
 
 from pydantic import Field, model_validator
 
-from slimgen.config.base import (
-    Ema,
-    Optimizer,
-    Settings,
-    Training,
-    Variants,
-    deep_merge,
-    difference,
-)
+from slimgen.config.base import Ema, Optimizer, Settings
+from slimgen.config.labels import Labelled
 
 Task = Literal["paired", "unpaired", "semantic"]
 Part = Literal["down", "blocks", "up"]
@@ -64,10 +57,11 @@ class Discriminator(Settings):
 PIX2PIX_OPTIMIZER = Optimizer(lr=2e-4, betas=(0.5, 0.999), decay="linear")
 
 
-class TranslationSettings(Training):
+class TranslationSettings(Labelled):
     """Objective of an image-to-image GAN, teacher and students alike."""
 
-    TASKS: ClassVar[dict[str, dict[str, Any]]] = {
+    LABEL = "task"
+    MOVES = {
         "paired": {},
         "unpaired": {
             "gan_loss": "lsgan",
@@ -114,29 +108,3 @@ class TranslationSettings(Training):
     init: Literal["normal", "xavier", "kaiming"] = "normal"
     init_gain: float = Field(0.02, gt=0)
     flip: bool = True
-
-    @model_validator(mode="before")
-    @classmethod
-    def _start_from_task(cls, values: Any) -> Any:
-        """Lay the given keys over the task's, group by group; a stage ignores what it lacks."""
-        task = values.get("task", "paired") if isinstance(values, dict) else None
-        if task not in tuple(cls.TASKS):  # the field's own check names what is allowed
-            return values
-        own = {key: value for key, value in cls.TASKS[task].items() if key in cls.model_fields}
-        return deep_merge(own, values)
-
-    def changes(self) -> dict[str, Any]:
-        """Return the task, and what differs from its defaults."""
-        task = type(self).model_validate({"task": self.task}).model_dump(mode="json", by_alias=True)
-        label = {"task": self.task} if self.task != "paired" else {}
-        return label | difference(self.model_dump(mode="json", by_alias=True), task)
-
-
-class TaskVariants(TranslationSettings, Variants):
-    """Variants of which each may have a task of its own."""
-
-    def merged(self, name: str) -> dict[str, Any]:
-        """Return what the common settings say beyond their task, and the variant over it."""
-        task = self.settings_type().model_validate({"task": self.task})
-        common = difference(self.model_dump(exclude={"variants"}), task.model_dump())
-        return deep_merge({"task": self.task} | common, self.variants[name])
