@@ -1,13 +1,14 @@
 """The stage: exact resume, lambda = 0 is consistency training, separate streams, clear errors."""
 
 import json
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from stopping import same, stopping_job
 
 from slimgen.config.act import StudentSettings
 from slimgen.data.dataset import load_split
@@ -21,7 +22,7 @@ from slimgen.systems.act import student as stage
 from slimgen.systems.act.adversary import Adversary
 from slimgen.systems.act.objective import add_noise, consistency_target, l2, measured_sigma_data
 from slimgen.training.checkpoint import load_checkpoint
-from slimgen.training.job import Job, StageError, Stopped
+from slimgen.training.job import StageError, Stopped
 from slimgen.training.log import LOGGED
 from slimgen.training.precision import resolve
 from slimgen.training.seeding import batch_indices, make_rng
@@ -61,22 +62,7 @@ def data(tmp_path_factory) -> Path:
     return folder
 
 
-@dataclass
-class StoppingJob(Job):
-    """A job that is asked to stop after some steps."""
-
-    left: int = 10**9
-
-    def stop_reason(self) -> str | None:
-        self.left -= 1
-        return "the test says so" if self.left <= 0 else None
-
-
-def make_job(folder: Path, *, stop_after: int | None = None, seed: int = 0) -> Job:
-    (folder / "out").mkdir(parents=True, exist_ok=True)
-    (folder / "state").mkdir(exist_ok=True)
-    names = {"stage": "act.student", "out": folder / "out", "state": folder / "state", "seed": seed}
-    return Job(**names) if stop_after is None else StoppingJob(**names, left=stop_after)
+make_job = partial(stopping_job, stage="act.student")
 
 
 def run(folder: Path, given: StudentSettings, data: Path, **inputs) -> dict[str, torch.Tensor]:
@@ -86,16 +72,6 @@ def run(folder: Path, given: StudentSettings, data: Path, **inputs) -> dict[str,
 
 def lines(folder: Path) -> list[dict]:
     return [json.loads(line) for line in (folder / "state" / "log.jsonl").read_text().splitlines()]
-
-
-def same(a, b) -> bool:
-    if isinstance(a, torch.Tensor):
-        return torch.equal(a, b)
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
-    if isinstance(a, list | tuple):
-        return len(a) == len(b) and all(map(same, a, b))
-    return a == b
 
 
 def all_state(folder: Path) -> dict:

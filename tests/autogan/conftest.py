@@ -1,12 +1,12 @@
 """Tiny images, a tiny reward classifier, and jobs that stop when the test says so."""
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from stopping import stopping_job
 
 from slimgen.networks.classifier import Classifier, ClassifierShape, save_classifier
 from slimgen.training.job import Job
@@ -57,39 +57,9 @@ def classifier3(tmp_path_factory) -> Path:
     return write_classifier(tmp_path_factory.mktemp("classifier") / "colour", 3)
 
 
-@dataclass
-class StoppingJob(Job):
-    """A job that is asked to stop after some steps."""
-
-    left: int = 10**9
-
-    def stop_reason(self) -> str | None:
-        self.left -= 1
-        return "the test says so" if self.left <= 0 else None
-
-
 @pytest.fixture
 def make_job(tmp_path):
-    def make(name: str = "run", *, stop_after: int | None = None, seed: int = 0) -> Job:
-        out, state = tmp_path / name / "out", tmp_path / name / "state"
-        out.mkdir(parents=True, exist_ok=True)
-        state.mkdir(exist_ok=True)
-        left = 10**9 if stop_after is None else stop_after
-        return StoppingJob(stage="autogan.search", out=out, state=state, seed=seed, left=left)
+    def make(name: str = "run", **given) -> Job:
+        return stopping_job(tmp_path / name, "autogan.search", **given)
 
     return make
-
-
-def equal(a, b) -> bool:
-    if isinstance(a, torch.Tensor):
-        return torch.equal(a, b)
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(equal(a[key], b[key]) for key in a)
-    if isinstance(a, list | tuple):
-        return len(a) == len(b) and all(map(equal, a, b))
-    return a == b
-
-
-@pytest.fixture
-def same():
-    return equal

@@ -5,6 +5,7 @@ import json
 
 import pytest
 import torch
+from stopping import same
 
 from slimgen.config.autogan import SearchSettings
 from slimgen.data.dataset import load_split
@@ -78,7 +79,7 @@ RESETS = {"reset": {"window": 3, "threshold": 1e6}}
     [({}, (3, 11)), (RESETS, (3,)), ({"method": "random"}, (7,))],
     ids=["reinforce", "resets", "random"],
 )
-def test_stopped_and_resumed_equals_uninterrupted(make_job, same, data, classifier, changes, stops):
+def test_stopped_and_resumed_equals_uninterrupted(make_job, data, classifier, changes, stops):
     given, inputs = settings(**changes), {"data": data, "reward_classifier": classifier}
     whole = make_job("whole")
     stage.search(given, whole, **inputs)
@@ -158,7 +159,7 @@ def searching_parts(data, **changes):
     return given, shared, Agent(given, space, seed=0, device=compute.device)
 
 
-def test_beginning_anew_forgets_weights_and_optimizers(data, same):
+def test_beginning_anew_forgets_weights_and_optimizers(data):
     _, shared, agent = searching_parts(data)
     fresh = {k: v.clone() for k, v in shared.generator.state_dict().items()}
     shared.update(0, steps=2, agent=agent)
@@ -182,7 +183,7 @@ def test_an_update_trains_only_what_its_architectures_use(data):
     assert moved == {name for name, _ in extract(shared.generator, first).named_parameters()}
 
 
-def test_rewards_leave_the_shared_weights_alone(data, classifier, same):
+def test_rewards_leave_the_shared_weights_alone(data, classifier):
     _, shared, agent = searching_parts(data)
     compute = shared.gan.compute
     network = load_reward_classifier(classifier, shared.images, compute.device)

@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from stopping import same
 
 from slimgen.config.autogan import StudentSettings, TransferSettings
 from slimgen.data.dataset import load_split
@@ -63,7 +64,7 @@ def selection(job):
     return json.loads((job.out / "selection.json").read_text())
 
 
-def test_stopped_and_resumed_equals_uninterrupted(make_job, same, data, classifier, found):
+def test_stopped_and_resumed_equals_uninterrupted(make_job, data, classifier, found):
     inputs = {"data": data, "reward_classifier": classifier, "arch": found(FIRST, SECOND)}
     whole = make_job("whole")
     stage.student(settings(), whole, **inputs)
@@ -81,7 +82,7 @@ def test_stopped_and_resumed_equals_uninterrupted(make_job, same, data, classifi
     assert same(*ends)
 
 
-def test_the_smallest_distance_is_kept(make_job, same, data, classifier, found):
+def test_the_smallest_distance_is_kept(make_job, data, classifier, found):
     archs = (FIRST, SECOND, THIRD)
     records = {}
     for arch in archs:  # each alone, and then together
@@ -146,7 +147,7 @@ def test_transfer_keeps_the_cells_and_follows_the_images(make_job, data, data16,
         transfer(derived_settings(skip_source="sum"), make_job("x"), data=data16, model=source.out)
 
 
-def test_transfer_resumes_exactly(make_job, same, data16):
+def test_transfer_resumes_exactly(make_job, data16):
     given = derived_settings(arch=SECOND.code)
     whole = make_job("whole")
     transfer(given, whole, data=data16)
@@ -157,7 +158,7 @@ def test_transfer_resumes_exactly(make_job, same, data16):
     assert same(weights(whole), weights(parts))
 
 
-def test_init_from_starts_from_a_finished_generator(tmp_path, data, same):
+def test_init_from_starts_from_a_finished_generator(tmp_path, data):
     finished = derived(data, FIRST)
     finished.update(0, steps=3)
     (tmp_path / "model").mkdir()

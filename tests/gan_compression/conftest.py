@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
+from stopping import stopping_job
 
 from slimgen.training.job import Job
 
@@ -58,40 +57,9 @@ def label_maps(tmp_path_factory) -> Path:
     return write_pairs(tmp_path_factory.mktemp("data") / "labels", classes=4)
 
 
-@dataclass
-class StoppingJob(Job):
-    """A job that is asked to stop after some steps."""
-
-    left: int = 10**9
-
-    def stop_reason(self) -> str | None:
-        self.left -= 1
-        return "the test says so" if self.left <= 0 else None
-
-
 @pytest.fixture
 def make_job(tmp_path):
-    def make(name: str = "run", *, stop_after: int | None = None, seed: int = 0) -> Job:
-        out, state = tmp_path / name / "out", tmp_path / name / "state"
-        out.mkdir(parents=True, exist_ok=True)
-        state.mkdir(exist_ok=True)
-        left = 10**9 if stop_after is None else stop_after
-        stage = "gan_compression.teacher"
-        return StoppingJob(stage=stage, out=out, state=state, seed=seed, left=left)
+    def make(name: str = "run", **given) -> Job:
+        return stopping_job(tmp_path / name, "gan_compression.teacher", **given)
 
     return make
-
-
-def equal(a, b) -> bool:
-    if isinstance(a, torch.Tensor):
-        return torch.equal(a, b)
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(equal(a[key], b[key]) for key in a)
-    if isinstance(a, list | tuple):
-        return len(a) == len(b) and all(map(equal, a, b))
-    return a == b
-
-
-@pytest.fixture
-def same():
-    return equal

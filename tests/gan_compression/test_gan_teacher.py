@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from safetensors.torch import load_file
+from stopping import same
 from torch import nn
 
 from slimgen.config.gan_compression import MobileTeacherSettings, TeacherSettings
@@ -49,7 +50,7 @@ def data_of(edges, strokes, label_maps):
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_stopped_and_resumed_equals_uninterrupted(make_job, same, data_of, task):
+def test_stopped_and_resumed_equals_uninterrupted(make_job, data_of, task):
     given = settings(task)
     whole, parts = make_job("whole"), make_job("parts", stop_after=3)
     teacher(given, whole, data=data_of[task])
@@ -110,7 +111,7 @@ def test_without_averages_the_last_weights_are_saved(make_job, edges):
     assert all(torch.equal(model[name], state[name]) for name in model)
 
 
-def test_a_mobile_teacher_is_a_teacher_with_separable_parts(make_job, same, edges):
+def test_a_mobile_teacher_is_a_teacher_with_separable_parts(make_job, edges):
     mobile, plain = make_job("mobile"), make_job("plain")
     given = TINY | {"generator": {"ngf": 3, "blocks": 3}}
     mobile_teacher(MobileTeacherSettings(**given), mobile, data=edges)
@@ -169,7 +170,7 @@ def test_terms_of_the_cycles(strokes):
     torch.testing.assert_close(found["loss_cycle"], 3 * 2 * sizes)
 
 
-def test_init_from_starts_from_a_finished_generator(make_job, same, edges):
+def test_init_from_starts_from_a_finished_generator(make_job, edges):
     first = make_job("first")
     teacher(settings(), first, data=edges)
     again = make_job("again")

@@ -44,6 +44,24 @@ class Checkout:
         return planned(done.stdout)
 
 
+def slimgen(checkout: Checkout, *words: str, **environment: str) -> subprocess.Popen[str]:
+    """Start `python -m slimgen` in a copy of the checkout."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "slimgen", *words],
+        cwd=checkout.path,
+        env=checkout.environment(**environment),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def data_alone(run: str) -> list[str]:
+    """Return the arguments of a start that only prepares the data of a run."""
+    target = f"results/{run}/data/prepare/digits/manifest.json"
+    return [target, "--cores", "1", "--configfile", SMOKE, "--config", f"run={run}"]
+
+
 def planned(output: str) -> set[str]:
     """Read the jobs off Snakemake's dry run."""
     jobs, rule = set(), ""

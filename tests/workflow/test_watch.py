@@ -7,35 +7,17 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
-from checkout import SMOKE, Checkout
+from checkout import SMOKE, Checkout, data_alone, slimgen
 
 pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow")]
 
 
-def slimgen(checkout: Checkout, *words: str, **environment: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "slimgen", *words],
-        cwd=checkout.path,
-        env=checkout.environment(**environment),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def data(run: str) -> list[str]:
-    """Return the arguments of a start that only prepares the data of a run."""
-    target = f"results/{run}/data/prepare/digits/manifest.json"
-    return [target, "--cores", "1", "--configfile", SMOKE, "--config", f"run={run}"]
-
-
 def test_failure_names_rule_log_and_code(fresh: Checkout) -> None:
-    child = slimgen(fresh, "run", *data("fails"), STAND_IN_FAILS="data.prepare")
+    child = slimgen(fresh, "run", *data_alone("fails"), STAND_IN_FAILS="data.prepare")
     _, errors = child.communicate()
     assert child.returncode == 1
     assert "rule data_prepare failed (exit code 3)" in errors
@@ -49,7 +31,7 @@ def test_interrupt_lets_jobs_save_and_says_how_to_go_on(
     fresh: Checkout, number: signal.Signals
 ) -> None:
     run = f"stops-{number.name.lower()}"
-    child = slimgen(fresh, "run", *data(run), STAND_IN_WAITS="data.prepare")
+    child = slimgen(fresh, "run", *data_alone(run), STAND_IN_WAITS="data.prepare")
     state = fresh.path / "runs" / run / "data" / "prepare" / "digits"
     wait_for(state / "progress.json", child)
     shown = slimgen(fresh, "status", "--run", run).communicate()[0]
@@ -64,7 +46,7 @@ def test_interrupt_lets_jobs_save_and_says_how_to_go_on(
     shown = slimgen(fresh, "status", "--run", run).communicate()[0]
     assert "digits stopped" in " ".join(shown.replace("│", " ").split())
     # The same command goes on (here: the stand-in no longer waits).
-    child = slimgen(fresh, "run", *data(run))
+    child = slimgen(fresh, "run", *data_alone(run))
     said, errors = child.communicate()
     assert child.returncode == 0, errors
     assert "1 jobs in" in said

@@ -17,29 +17,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from checkout import SMOKE, Checkout, copy_checkout
+from checkout import Checkout, copy_checkout, data_alone, slimgen
 from PIL import Image
 
 pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("workflow")]
 
 CAP_DAC_OVERRIDE, PR_CAPBSET_DROP = 1, 24  # of Linux: without it root too keeps to permissions
-
-
-def data(run: str) -> list[str]:
-    """Return the arguments of a start that only prepares the data of a run."""
-    target = f"results/{run}/data/prepare/digits/manifest.json"
-    return [target, "--cores", "1", "--configfile", SMOKE, "--config", f"run={run}"]
-
-
-def slimgen(checkout: Checkout, *words: str, **environment: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "slimgen", *words],
-        cwd=checkout.path,
-        env=checkout.environment(**environment),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
 
 
 def state(checkout: Checkout, run: str) -> Path:
@@ -57,7 +40,7 @@ def wait_until(condition: object, what: str) -> None:
 def under_way(fresh: Checkout, request: pytest.FixtureRequest) -> Iterator[tuple[str, object]]:
     """A run whose only job waits: its name and the process of `slimgen run`."""
     run = "w" + str(abs(hash(request.node.name)) % 10**8)
-    child = slimgen(fresh, "run", *data(run), STAND_IN_WAITS="data.prepare")
+    child = slimgen(fresh, "run", *data_alone(run), STAND_IN_WAITS="data.prepare")
     wait_until(lambda: (state(fresh, run) / "progress.json").exists(), "the job did not start")
     yield run, child
     if child.poll() is None:
@@ -67,7 +50,7 @@ def under_way(fresh: Checkout, request: pytest.FixtureRequest) -> Iterator[tuple
 
 def test_two_starts_of_one_run(fresh: Checkout, under_way: tuple[str, object]) -> None:
     run, _ = under_way
-    second = slimgen(fresh, "run", *data(run))
+    second = slimgen(fresh, "run", *data_alone(run))
     _, errors = second.communicate()
     assert second.returncode == 1
     assert errors.startswith(f"locked: run {run} is under way in this folder (`make status`)")
@@ -77,13 +60,13 @@ def test_another_run_neither_waits_nor_opens_the_lock(
     fresh: Checkout, under_way: tuple[str, object]
 ) -> None:
     run, first = under_way
-    other = slimgen(fresh, "run", *data(f"{run}-other"))
+    other = slimgen(fresh, "run", *data_alone(f"{run}-other"))
     said, errors = other.communicate()
     assert other.returncode == 0, errors
     assert "1 jobs in" in said
     # Its end took Snakemake's own lock of the first run away; ours still holds.
     assert first.poll() is None  # type: ignore[attr-defined]
-    third = fresh.snakemake(*data(run), check=False)
+    third = fresh.snakemake(*data_alone(run), check=False)
     assert third.returncode != 0
     line = f"slimgen: run {run} is under way in this folder (`make status`); no job was started"
     assert line in third.stdout.splitlines()
@@ -119,7 +102,7 @@ def test_killed_slimgen_run_ends_snakemake_and_saves_its_jobs(
     wait_until(lambda: not is_alive(number), "Snakemake went on without its parent")
     saved = json.loads((state(fresh, run) / "saved.json").read_text())
     assert saved["why"] == "SIGINT"
-    again = slimgen(fresh, "run", *data(run))  # no lock was left
+    again = slimgen(fresh, "run", *data_alone(run))  # no lock was left
     said, errors = again.communicate()
     assert again.returncode == 0, errors
     assert "1 jobs in" in said
@@ -136,11 +119,11 @@ def test_killed_snakemake_saves_its_jobs_and_leaves_a_lock_that_is_explained(
     assert "Snakemake was killed (SIGKILL)" in errors
     assert ".venv/bin/snakemake --unlock" in errors
     wait_until(lambda: (state(fresh, run) / "saved.json").exists(), "its job did not save")
-    _, errors = slimgen(fresh, "run", *data(run)).communicate()
+    _, errors = slimgen(fresh, "run", *data_alone(run)).communicate()
     assert errors.startswith("locked: a run was killed in this folder")
     unlock = errors.splitlines()[0].rpartition(".venv/bin/snakemake ")[2]
     fresh.snakemake(*shlex.split(unlock), "--config", f"run={run}")
-    again = slimgen(fresh, "run", *data(run))
+    again = slimgen(fresh, "run", *data_alone(run))
     said, errors = again.communicate()
     assert again.returncode == 0, errors
     assert "1 jobs in" in said
@@ -177,7 +160,7 @@ def test_a_read_only_folder_is_told_before_any_job(fresh: Checkout, folder: str)
     place.chmod(0o555)
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "slimgen", "run", *data(run)],
+            [sys.executable, "-m", "slimgen", "run", *data_alone(run)],
             cwd=fresh.path,
             env=fresh.environment(),
             capture_output=True,
