@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from slimgen.config.rows import SYSTEMS
+from slimgen.render.comparison import Model
 from slimgen.render.gan_compression import tasks
 from slimgen.render.number import Number
 from slimgen.render.results import TEACHER, Results
@@ -42,29 +41,21 @@ MAIN = {  # of a system's rows; the others stand in its own table
 MAIN_SAMPLERS = ("ddim-50", "ddim-10")
 
 
-@dataclass(frozen=True)
-class Point:
+class Point(Model):
     """One model at one setting of its sampler."""
-
-    system: str
-    row: str
-    setting: str
 
     @property
     def name(self) -> str:
         """Name in tables and labels, such as `S2-linear, ddim-50` or `act, 1 step`."""
-        row = TEACHER if self.system == TEACHER else self.row
-        if self.system == "denoising_student":
-            row = f"student of {row}"
         if self.system == "autogan":
-            return f"AutoGAN, {row}"
+            return f"AutoGAN, {self.row}"
         if self.system in (TEACHER, "dbnas"):
-            return f"{row}, {self.setting}"
+            return f"{self.label}, {self.setting}"
         if self.setting == "translation":
-            return row
+            return self.label
         if self.setting in ("one-step", "consistency-1"):
-            return f"{row}, 1 step"
-        return f"{row}, {self.setting.removeprefix('consistency-')} steps"
+            return f"{self.label}, 1 step"
+        return f"{self.label}, {self.setting.removeprefix('consistency-')} steps"
 
 
 def points(results: Results, *, every: bool = False) -> list[Point]:
