@@ -10,24 +10,17 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from slimgen.config.base import Runtime, Settings, StageSettings, Variants, deep_merge
+from slimgen.config.base import Runtime, Settings, StageSettings, Variants
 from slimgen.config.labels import LabelledVariants
 from slimgen.config.shared import INCEPTION_SHA256
-from slimgen.config.translation import Generator, Part, TranslationSettings
+from slimgen.config.translation import Generator, Part, TranslationSettings, tasks_with
 
 Origin = tuple[str, str]  # stage, variant
-Tasks = dict[str, dict[str, Any]]
 SEPARABLE = (
     "Parts that are made of separable convolutions, beside those of the teacher; any part at all "
     "makes a SPADE generator mobile."
 )
 BUILD = "Generators of kind custom: the callable of the teacher, named again (docs)."
-
-
-def tasks_with(changes: Tasks) -> Tasks:
-    """Return the defaults of every task with those of a stage laid over them."""
-    tasks = TranslationSettings.MOVES
-    return {name: deep_merge(own, changes.get(name, {})) for name, own in tasks.items()}
 
 
 def split_origin(value: str) -> Origin:

@@ -7,11 +7,11 @@ feature matching). Keys that are given win, group by group.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from slimgen.config.base import Ema, Optimizer, Settings
+from slimgen.config.base import Ema, Optimizer, Settings, deep_merge
 from slimgen.config.labels import Labelled
 
 Task = Literal["paired", "unpaired", "semantic"]
@@ -108,3 +108,9 @@ class TranslationSettings(Labelled):
     init: Literal["normal", "xavier", "kaiming"] = "normal"
     init_gain: float = Field(0.02, gt=0)
     flip: bool = True
+
+
+def tasks_with(changes: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return the defaults of every task with those of a stage laid over them."""
+    tasks = TranslationSettings.MOVES
+    return {name: deep_merge(own, changes.get(name, {})) for name, own in tasks.items()}

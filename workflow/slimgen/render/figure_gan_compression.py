@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -16,6 +17,7 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 from slimgen.config.rows import made_by
 from slimgen.render.figure_curves import Panel, per_row
 from slimgen.render.figure_images import read_image
+from slimgen.render.front import pareto_front
 from slimgen.render.gan_compression import (
     SYSTEM,
     Task,
@@ -72,11 +74,7 @@ def cloud(results: Results, search: str, seed: int) -> Cloud:
 def front(found: Cloud) -> list[tuple[float, float]]:
     """Return the candidates that no other beats in both MACs and score, cheapest first."""
     sign = 1 if LESS_IS_BETTER[found.criterion] else -1
-    best: list[tuple[float, float]] = []
-    for macs, score in sorted(found.points, key=lambda point: (point[0], sign * point[1])):
-        if not best or sign * score < sign * best[-1][1]:
-            best.append((macs, score))
-    return best
+    return pareto_front(found.points, cost=itemgetter(0), loss=lambda point: sign * point[1])
 
 
 def samples_figure(results: Results) -> Figure:

@@ -12,6 +12,7 @@ from matplotlib.ticker import EngFormatter
 from matplotlib.transforms import Bbox
 
 from slimgen.render.figure_gan_compression import draw_translators
+from slimgen.render.front import pareto_front
 from slimgen.render.gan_compression import tasks
 from slimgen.render.results import TEACHER, Results
 from slimgen.render.style import COLOURS, MARKERS, NAMES, WIDTH, use_log
@@ -66,11 +67,7 @@ def dots(results: Results) -> list[Dot]:
 
 def frontier(found: Sequence[Dot], axis: str) -> list[Dot]:
     """Return the dots that no other beats in both cost and q, cheapest first."""
-    best: list[Dot] = []
-    for dot in sorted(found, key=lambda dot: (dot.costs[axis], dot.q)):
-        if not best or dot.q < best[-1].q:
-            best.append(dot)
-    return best
+    return pareto_front(found, cost=lambda dot: dot.costs[axis], loss=lambda dot: dot.q)
 
 
 def place_labels(ax: Axes, found: Sequence[Dot], every: Sequence[Dot], axis: str) -> None:
