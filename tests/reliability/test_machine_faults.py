@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 from stage_runs import FORK, Place, outputs
+from stopping import same
 from test_kill_and_resume import begin, starts
 
 from slimgen.data.files import digest
@@ -157,14 +158,6 @@ def saved(folder: Path) -> dict[int, dict[str, object]]:
         states[step] = {"network": network, "values": {"p": 0.1 * step, "window": [1.0, step]}}
         save_checkpoint(folder, step, states[step])
     return states
-
-
-def same(a: object, b: object) -> bool:
-    if isinstance(a, torch.Tensor):
-        return isinstance(b, torch.Tensor) and a.dtype == b.dtype and torch.equal(a, b)
-    if isinstance(a, dict):
-        return isinstance(b, dict) and a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
-    return a == b
 
 
 def test_no_flipped_bit_and_no_cut_is_ever_resumed_from(tmp_path, capfd):

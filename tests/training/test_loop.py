@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from stopping import same
 from torch import nn
 
 from slimgen.config.base import Optimizer, Training
@@ -52,10 +53,6 @@ def run(job, run_settings, at_step=None):
     state = {"network": network, "optimizer": optimizer, "ema": ema, "counter": counter}
     train(job, run_settings, update=update, state=state)
     return {**network.state_dict(), **{f"ema.{k}": v for k, v in ema.state_dict().items()}}, counter
-
-
-def same(a, b):
-    return all(torch.equal(a[name], b[name]) for name in a)
 
 
 @pytest.mark.parametrize("stop_at", [0, 1, 7, 21])

@@ -116,6 +116,7 @@ def test_killed_snakemake_saves_its_jobs_and_leaves_a_lock_that_is_explained(
     os.kill(snakemake_of(child), signal.SIGKILL)
     _, errors = child.communicate(timeout=30)
     assert child.returncode != 0
+    assert "Snakemake ended with exit code -9" in errors
     assert "Snakemake was killed (SIGKILL)" in errors
     assert ".venv/bin/snakemake --unlock" in errors
     wait_until(lambda: (state(fresh, run) / "saved.json").exists(), "its job did not save")

@@ -33,7 +33,6 @@ from slimgen.stage_command import (
 )
 from slimgen.tracking.code_digest import code_digest
 from slimgen.training.faults import check_writable, disk_fault, faults_in_one_line
-from slimgen.training.imports import import_to_stay
 from slimgen.training.job import EXIT_STOPPED, Job, StageError, Stopped, describe
 from slimgen.training.launch import PARALLEL, is_launched, launch
 
@@ -173,7 +172,8 @@ def run_stage(argv: list[str]) -> None:
 
 def render_page(page: str, argv: list[str]) -> None:
     """Parse the command line of a page of the results and render it."""
-    render = import_to_stay("slimgen.render.command").render
+    from slimgen.render.command import render
+
     parser = argparse.ArgumentParser(prog=f"python -m slimgen render.{page}")
     parser.add_argument(
         "--settings", required=True, help="JSON: run, dataset, seeds, systems, tables"

@@ -266,7 +266,7 @@ def _show_failure(run: Watch, argv: list[str]) -> None:
     if code < 0:
         print(
             f"Snakemake was killed ({signal.Signals(-code).name}); its jobs save what they have in "
-            f"runs/. Take its lock away and start again: {_unlock_command(argv)}",
+            f"runs/. {_unlock_advice(argv)}",
             file=sys.stderr,
         )
     print(f"Snakemake ended with exit code {code}; all it said: {run.log.path}", file=sys.stderr)
@@ -278,10 +278,11 @@ def _explain_lock(run: str | None, argv: list[str]) -> str:
         return f"locked: run {run} is under way in this folder (`make status`)"
     return (
         "locked: a run was killed in this folder; what it did up to its last checkpoint is in "
-        f"runs/. Take the lock away and start again: {_unlock_command(argv)}"
+        f"runs/. {_unlock_advice(argv)}"
     )
 
 
-def _unlock_command(argv: list[str]) -> str:
+def _unlock_advice(argv: list[str]) -> str:
     names = " ".join(shlex.quote(str(path)) for path in config_files(argv))
-    return ".venv/bin/snakemake --unlock" + (f" --configfile {names}" if names else "")
+    files = f" --configfile {names}" if names else ""
+    return f"Take the lock away and start again: .venv/bin/snakemake --unlock{files}"
