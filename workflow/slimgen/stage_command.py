@@ -64,6 +64,7 @@ def begin(job: Job) -> bool:
         return False
     job.open_state()
     remove_leftovers(job.out)
+    remove_leftovers(job.state)
     return True
 
 

@@ -7,34 +7,46 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+SCRATCH = ".saving-"  # folders of files that are being written begin with this
+
 
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success fsync it and rename it into place.
+    """Yield a path in a scratch folder beside `path`; on success fsync it and rename it into place.
 
-    On an exception (a full disk, say) the temporary file is removed and `path` stays as it was.
+    The scratch folder also holds what the writing library puts beside its file (safetensors writes
+    `.tmpXXXXXX` first), so that a killed writer leaves nothing else. The file can be read by whom
+    the umask lets, whatever the library chose (safetensors: the owner alone). On an exception (a
+    full disk, say) the folder is removed and `path` stays as it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with tempfile.TemporaryDirectory(
+        dir=path.parent, prefix=SCRATCH, ignore_cleanup_errors=True
+    ) as scratch:
+        temporary = Path(scratch, path.name)
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
+        temporary.chmod(_usual_mode(Path(scratch)))
         temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+
+
+def _usual_mode(folder: Path) -> int:
+    """Return the permissions of a file that is simply opened for writing."""
+    probe = folder / ".mode"
+    probe.touch()
+    return stat.S_IMODE(probe.stat().st_mode)
 
 
 def remove_leftovers(folder: Path) -> None:
     """Remove what writers that were killed left in a folder (nobody else may be writing there)."""
-    for path in folder.glob(".*.tmp"):
-        path.unlink(missing_ok=True)
-    for path in folder.glob(".saving-*"):  # scratch folders of models that were being saved
+    for path in folder.glob(f"{SCRATCH}*"):
         shutil.rmtree(path, ignore_errors=True)
 
 

@@ -6,7 +6,6 @@ The one place that checks class and tensors of what is read; nothing is unpickle
 from __future__ import annotations
 
 import json
-import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 import torch
 from diffusers.utils import logging as diffusers_logging
 
-from slimgen.data.files import atomic_path, read_json
+from slimgen.data.files import SCRATCH, atomic_path, read_json
 from slimgen.networks.foreign import config_fault, shards_fault
 from slimgen.networks.tensor_file import absent
 
@@ -61,12 +60,11 @@ def stored_class(folder: Path, allowed: tuple[str, ...]) -> str:
 
 def save_network(folder: Path, network: Any) -> None:
     """Write config.json and weights; each file appears whole or not at all."""
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as scratch:
+    with tempfile.TemporaryDirectory(dir=folder, prefix=SCRATCH) as scratch:
         network.save_pretrained(scratch, safe_serialization=True)
         for name in (WEIGHTS, "config.json"):
             with atomic_path(folder / name) as temporary:
-                # A copy: diffusers may leave weights that only their owner can read
-                shutil.copyfile(Path(scratch) / name, temporary)
+                Path(scratch, name).replace(temporary)
 
 
 def load_stored(folder: Path, cls: Any, device: torch.device | str = "cpu") -> Any:
