@@ -28,6 +28,7 @@ OWN = {
             "gan_compression.teacher",
             "gan_compression.mobile_teacher",
             "gan_compression.supernet",
+            "gan_compression.student/adversary.safetensors",
             "dbnas.supernet",
             "denoising_student.pairs",
         ],
@@ -40,13 +41,15 @@ seeds: 3
 # An edit of code makes nothing of what is published out of date.
 track_code: false
 # Weights of the first seed, records of all three. The remote in this repository stays below 25 MB
-# without what is only a step on the way and large: full-size teachers and supernets, pairs.
+# without what is only a step on the way and large: full-size teachers and supernets,
+# discriminators of students, pairs.
 track:
   seeds: [0]
   without:
     - gan_compression.teacher
     - gan_compression.mobile_teacher
     - gan_compression.supernet
+    - gan_compression.student/adversary.safetensors
     - dbnas.supernet
     - denoising_student.pairs
 """

@@ -9,9 +9,11 @@ import pytest
 from repository import ROOT, SMALL, Repository, begin
 
 from slimgen.config.run import read_config
+from slimgen.config.sections import Track
 from slimgen.tracking.plan import planned_jobs
 from slimgen.tracking.pointers import STORED
-from slimgen.tracking.track import is_wanted
+from slimgen.tracking.track import check_without, is_wanted
+from slimgen.training.job import StageError
 
 pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("dvc")]
 
@@ -122,15 +124,33 @@ def test_a_run_tracks_itself_where_the_config_says_so(tmp_path: Path) -> None:
     """`track.after_run`, with what the command line changed: here the run's name."""
     repository = begin(tmp_path / "a repository", stand_in=True)
     target = "results/itself/data/prepare/digits/manifest.json"
-    changes = ["run=itself", "track={after_run: true, without: [teacher.train]}"]
+    changes = [
+        "run=itself",
+        "track={after_run: true, without: [teacher.train, data.prepare/search.npz]}",
+    ]
     words = [target, "--cores", "1", "--configfile", SMALL, "--config", *changes]
     said = repository.slimgen("run", *words)
-    assert "itself: 4 files in DVC, 2 text files and images for git" in said
+    assert "itself: 3 files in DVC, 2 text files and images for git" in said
     assert "missing: " in said  # nothing else was asked for
     pointers = sorted((repository.path / "results").rglob("*.dvc"))
     assert [path.name for path in pointers] == [
-        f"{split}.npz.dvc" for split in ("report", "search", "train", "validation")
+        f"{split}.npz.dvc" for split in ("report", "train", "validation")
     ]
+
+
+def test_a_file_that_its_stage_does_not_write_is_named_with_those_that_it_does() -> None:
+    config = read_config(ROOT / "tests" / "dvc" / SMALL)
+    outputs = [f"results/small/data/prepare/digits/{name}.npz" for name in ("search", "train")]
+    right, wrong = (
+        config.model_copy(
+            update={"track": Track(without=("teacher.train", f"data.prepare/{name}"))}
+        )
+        for name in ("search.npz", "serach.npz")
+    )
+    check_without(right, outputs)
+    assert [is_wanted(right, output) for output in outputs] == [False, True]
+    with pytest.raises(StageError, match=r"serach.npz': data.prepare .* search.npz, train.npz"):
+        check_without(wrong, outputs)
 
 
 def test_dvc_sees_every_pointer_and_none_below_an_ignored_folder(origin: Repository) -> None:

@@ -27,6 +27,7 @@ from slimgen.networks.translators import open_translator, save_translator
 SHAPES = {
     "resnet": ResnetShape(2, 1, (12,) * 8, blocks=6, separable=("blocks", "up")),
     "spade": SpadeShape(4, 1, (4,) * 8, mobile=True, upsamplings=3, norm="batch"),
+    "spade, one pixel": SpadeShape(4, 1, (4,) * 8, mobile=True, upsamplings=4, norm="instance"),
 }
 
 

@@ -9,6 +9,7 @@ from torch import nn
 from slimgen.networks.elastic import Kept, keep
 from slimgen.networks.elastic_norms import calibrate, norms_to_calibrate
 from slimgen.networks.elastic_surgery import elastic
+from slimgen.networks.instance_norm import AnySizeInstanceNorm2d
 
 
 def scatter(x: torch.Tensor, kept: Kept, dim: int = 1) -> torch.Tensor:
@@ -92,6 +93,7 @@ def norms() -> dict[str, nn.Module]:
     made = {
         "instance": nn.InstanceNorm2d(12),
         "instance affine": nn.InstanceNorm2d(12, affine=True),
+        "instance of any size": AnySizeInstanceNorm2d(12, affine=True),
         "group": nn.GroupNorm(6, 12),
         "batch": nn.BatchNorm2d(12).eval(),
         "batch without statistics": nn.BatchNorm2d(12, track_running_stats=False),
@@ -115,6 +117,21 @@ def test_norms_are_those_of_the_full_layer(name: str, layer: nn.Module, inputs: 
     small = made.extract(inputs)
     assert type(small) is type(layer)
     assert torch.equal(small(x), got)
+
+
+@pytest.mark.parametrize("affine", [False, True])
+def test_instance_norm_of_any_size_is_torchs_and_of_one_pixel_its_bias(affine: bool) -> None:
+    own, torchs = (kind(5, affine=affine) for kind in (AnySizeInstanceNorm2d, nn.InstanceNorm2d))
+    if affine:
+        nn.init.uniform_(own.bias)
+        nn.init.uniform_(own.weight)
+    torchs.load_state_dict(own.state_dict())
+    x = torch.randn(3, 5, 4, 6)
+    assert torch.equal(own(x), torchs(x))
+    with pytest.raises(ValueError, match="more than 1 spatial element"):
+        torchs(x[:, :, :1, :1])
+    bias = own.bias if affine else torch.zeros(5)
+    assert torch.equal(own(x[:, :, :1, :1]), bias.view(1, 5, 1, 1).expand(3, 5, 1, 1))
 
 
 def test_batch_norm_learns_the_statistics_of_the_kept_channels_alone() -> None:

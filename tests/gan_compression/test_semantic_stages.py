@@ -39,12 +39,10 @@ def plain_job(folder: Path) -> Job:
     return Job(stage="gan_compression.test", out=folder / "out", state=folder / "state")
 
 
-@pytest.fixture(scope="module")
-def parts(label_maps, tmp_path_factory) -> dict[str, Path]:
+def run_stages(root: Path, label_maps: Path, generator: dict[str, object]) -> dict[str, Path]:
     """Teacher, supernet, the arch of a search (by PSNR) and that subnet as it is."""
-    root = tmp_path_factory.mktemp("gaugan")
     jobs = {name: plain_job(root / name) for name in ("teacher", "supernet", "search", "student")}
-    given = COMMON | {"generator": {"ngf": 4, "upsamplings": 3}}
+    given = COMMON | {"generator": {"ngf": 4} | generator}
     teacher(TeacherSettings.model_validate(given), jobs["teacher"], data=label_maps)
     made = {name: job.out for name, job in jobs.items()}
     settings = SupernetSettings.model_validate(COMMON | {"config_set": ((4, 3, 2),) * 8})
@@ -58,6 +56,26 @@ def parts(label_maps, tmp_path_factory) -> dict[str, Path]:
     zero = StudentSettings.model_validate(COMMON | {"steps": 0})
     student(zero, jobs["student"], data=label_maps, arch=arch, **trained)
     return made
+
+
+@pytest.fixture(scope="module")
+def parts(label_maps, tmp_path_factory) -> dict[str, Path]:
+    return run_stages(tmp_path_factory.mktemp("gaugan"), label_maps, {"upsamplings": 3})
+
+
+def test_the_lowest_resolution_may_be_one_pixel(label_maps, tmp_path) -> None:
+    """Of 16 with four upsamplings: InstanceNorm makes it 0, and there is nothing to measure."""
+    made = run_stages(tmp_path, label_maps, {"upsamplings": 4, "norm": "instance"})
+    ours = open_translator(made["student"])
+    assert shape_of(ours).mobile
+    assert shape_of(ours).upsamplings == 4
+    found = json.loads((made["search"] / "arch.json").read_text())
+    whole = load_supernet(made["supernet"], "cpu", build=None)
+    maps = load_pairs(label_maps, "train").batch_inputs(torch.arange(3))
+    with torch.no_grad():
+        images = ours(maps)
+        assert torch.equal(images, whole.network(maps, tuple(found["widths"])))
+    assert images.std(0).amax() > 0  # what the blocks above that pixel see differs
 
 
 def test_the_supernet_of_a_dense_teacher_is_mobile(parts) -> None:

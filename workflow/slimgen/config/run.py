@@ -116,10 +116,10 @@ class Config(Settings):
     def _names_exist(self) -> Config:
         check_names(self)
         check_samplers(self)
-        for stage in self.track.without:
-            if stage not in STAGES:
+        for entry in self.track.without:
+            if entry.partition("/")[0] not in STAGES:
                 raise WrongNameError(
-                    f"track.without = {stage!r}: no such stage; it can be {', '.join(STAGES)}"
+                    f"track.without = {entry!r}: no such stage; it can be {', '.join(STAGES)}"
                 )
         return self
 

@@ -94,5 +94,7 @@ class Track(Settings):
         None, description="Seeds whose weights and arrays DVC stores; default: every seed."
     )
     without: tuple[str, ...] = Field(
-        (), description="Stages whose weights and arrays DVC does not store."
+        (),
+        description="Stages whose weights and arrays DVC does not store, or STAGE/FILE for one of "
+        "the files that a stage writes.",
     )

@@ -26,6 +26,8 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_leaves
 
+from slimgen.networks.elastic_layers import ELASTIC
+
 CONVS = (nn.Conv2d, nn.ConvTranspose2d)
 NORMS = (nn.GroupNorm, nn.BatchNorm2d, nn.InstanceNorm2d)
 NAN = float("nan")
@@ -37,7 +39,7 @@ Mask = torch.Tensor  # (c,), True where a channel is NaN
 
 def is_layer(module: nn.Module) -> bool:
     """Tell whether a module is of the kinds that can be elastic."""
-    return type(module) in (*CONVS, nn.Linear, *NORMS)
+    return type(module) in ELASTIC
 
 
 def hands_on(module: nn.Module) -> bool:

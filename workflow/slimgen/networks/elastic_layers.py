@@ -6,16 +6,19 @@ from torch import nn
 
 from slimgen.networks.elastic import ElasticConv2d, ElasticConvTranspose2d, ElasticLinear
 from slimgen.networks.elastic_norms import (
+    ElasticAnySizeInstanceNorm2d,
     ElasticBatchNorm2d,
     ElasticGroupNorm,
     ElasticInstanceNorm2d,
 )
+from slimgen.networks.instance_norm import AnySizeInstanceNorm2d
 
 ELASTIC: dict[type[nn.Module], type[nn.Module]] = {
     nn.Conv2d: ElasticConv2d,
     nn.ConvTranspose2d: ElasticConvTranspose2d,
     nn.Linear: ElasticLinear,
     nn.InstanceNorm2d: ElasticInstanceNorm2d,
+    AnySizeInstanceNorm2d: ElasticAnySizeInstanceNorm2d,
     nn.GroupNorm: ElasticGroupNorm,
     nn.BatchNorm2d: ElasticBatchNorm2d,
 }

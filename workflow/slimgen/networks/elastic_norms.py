@@ -8,6 +8,7 @@ part of the training set). InstanceNorm and GroupNorm have no such state.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import ClassVar
 
 import torch
 from torch import nn
@@ -24,25 +25,34 @@ from slimgen.networks.elastic import (
     resolve,
     set_parameters,
 )
+from slimgen.networks.instance_norm import AnySizeInstanceNorm2d, instance_norm
 
 
 class ElasticInstanceNorm2d(nn.InstanceNorm2d):
     """Instance normalisation of the kept channels."""
 
+    ordinary: ClassVar[type[nn.InstanceNorm2d]] = nn.InstanceNorm2d
+
     def forward(self, x: torch.Tensor, *, inputs: Width = None) -> torch.Tensor:
         """Return x (n, c, h, w) normalised over each image's pixels."""
         kept = resolve(inputs, full=self.num_features, default=x.shape[1])
         weight, bias = keep_optional(self.weight, kept), keep_optional(self.bias, kept)
-        return F.instance_norm(x, weight=weight, bias=bias, eps=self.eps)
+        return instance_norm(x, weight, bias, self.eps)
 
     def extract(self, inputs: Kept) -> nn.InstanceNorm2d:
         """Return the ordinary layer of the kept channels (copied weights)."""
-        layer = nn.InstanceNorm2d(
+        layer = self.ordinary(
             kept_channels(inputs), eps=self.eps, affine=self.affine, device="meta"
         )
         weight, bias = (keep_optional(t, inputs) for t in (self.weight, self.bias))
         set_parameters(layer, self, weight, bias)
         return layer.train(self.training)
+
+
+class ElasticAnySizeInstanceNorm2d(ElasticInstanceNorm2d):
+    """Of the kept channels, and of images of one pixel too."""
+
+    ordinary = AnySizeInstanceNorm2d
 
 
 class ElasticGroupNorm(nn.GroupNorm):

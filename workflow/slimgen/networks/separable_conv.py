@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from torch import nn
 
+from slimgen.networks.instance_norm import AnySizeInstanceNorm2d
+
 
 def separable_conv(
     in_channels: int, out_channels: int, kernel: int, *, stride: int = 1, padding: int = 0
@@ -15,7 +17,7 @@ def separable_conv(
     """Return a separable convolution of (n, in, h, w) to (n, out, h / stride, w / stride)."""
     return nn.Sequential(
         nn.Conv2d(in_channels, in_channels, kernel, stride, padding, groups=in_channels),
-        nn.InstanceNorm2d(in_channels),
+        AnySizeInstanceNorm2d(in_channels),
         nn.Conv2d(in_channels, out_channels, 1),
     )
 
@@ -26,6 +28,6 @@ def separable_up(in_channels: int, out_channels: int) -> nn.Sequential:
         nn.ConvTranspose2d(
             in_channels, in_channels, 3, 2, padding=1, output_padding=1, groups=in_channels
         ),
-        nn.InstanceNorm2d(in_channels),
+        AnySizeInstanceNorm2d(in_channels),
         nn.Conv2d(in_channels, out_channels, 1),
     )

@@ -21,6 +21,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from slimgen.networks.instance_norm import AnySizeInstanceNorm2d
 from slimgen.networks.separable_conv import separable_conv
 
 ENTRIES = ("trunk", "head_0", "G_middle_0", "G_middle_1", "up_0", "up_1", "up_2", "up_3")
@@ -53,7 +54,7 @@ class Spade(nn.Module):
         self.param_free_norm = (
             nn.BatchNorm2d(channels, affine=False)
             if shape.norm == "batch"
-            else nn.InstanceNorm2d(channels)
+            else AnySizeInstanceNorm2d(channels)
         )
         self.mlp_shared = nn.Sequential(
             nn.Conv2d(shape.semantic_channels, hidden, 3, padding=1), nn.ReLU()
@@ -103,9 +104,9 @@ class SpadeGenerator(nn.Module):
 
     Both sides are multiples of 2^upsamplings: of five, one follows head_0 and one precedes each
     up_i; with six, another stands between the middle blocks; with four, none follows head_0; with
-    three, none precedes up_0 either. Where one pixel is left at the lowest resolution, there is
-    nothing for an InstanceNorm (of the mobile generator, say) to normalise, which is refused.
-    Raises ValueError for a shape or a label map that does not fit.
+    three, none precedes up_0 either. Where one pixel is left at the lowest resolution, an
+    InstanceNorm (of the mobile generator, say) makes it 0. Raises ValueError for a shape or a label
+    map that does not fit.
     """
 
     def __init__(self, shape: SpadeShape) -> None:
@@ -141,11 +142,6 @@ class SpadeGenerator(nn.Module):
             raise ValueError(
                 f"label maps of {height}x{width} pixels: with {self.shape.upsamplings} "
                 f"upsamplings both sides must be multiples of {step}"
-            )
-        if height * width == step**2 and (self.shape.mobile or self.shape.norm == "instance"):
-            raise ValueError(
-                f"label maps of {height}x{width} pixels: {self.shape.upsamplings} upsamplings "
-                "leave one pixel, which InstanceNorm cannot normalise: use fewer upsamplings"
             )
         x = F.interpolate(seg, size=(height // step, width // step), mode="nearest")
         blocks = {name: self.get_submodule(name) for name in ENTRIES[1:]}

@@ -13,6 +13,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -104,8 +105,27 @@ def is_wanted(config: Config, output: str) -> bool:
     seed = None if output.startswith(f"{root}/classifier/") else SEED.search(output)
     if config.track.seeds is not None and seed and int(seed[1]) not in config.track.seeds:
         return False
-    folders = (f"{root}/{stage.replace('.', '/')}/" for stage in config.track.without)
-    return not output.startswith(tuple(folders))
+    return not any(is_of(output, root, entry) for entry in config.track.without)
+
+
+def is_of(output: str, root: str, entry: str) -> bool:
+    """Return whether an output is of an entry of `track.without`: STAGE or STAGE/FILE."""
+    stage, _, file = entry.partition("/")
+    within = output.startswith(f"{root}/{stage.replace('.', '/')}/")
+    return within and file in ("", Path(output).name)
+
+
+def check_without(config: Config, outputs: Iterable[str]) -> None:
+    """Raise StageError where `track.without` names a file that its stage does not write."""
+    root = f"results/{config.run}"
+    for entry in config.track.without:
+        stage, _, file = entry.partition("/")
+        names = {Path(output).name for output in outputs if is_of(output, root, stage)}
+        if file and names and file not in names:
+            raise StageError(
+                f"track.without = {entry!r}: {stage} writes no such file; it can be "
+                f"{', '.join(sorted(names))}"
+            )
 
 
 def store(found: Tracked, md5s: dict[str, str], known: set[str]) -> None:
@@ -165,6 +185,7 @@ def track(config: Config, configfile: Path) -> Tracked:
             f"(a killed one leaves its lock: snakemake --unlock --configfile {configfile})"
         )
     outputs = declared_outputs(configfile)
+    check_without(config, outputs)
     found = choose(config, outputs)
     if not found.text:
         raise StageError(f"results/{config.run}: nothing to track; the run has made no output yet")
