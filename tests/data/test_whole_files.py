@@ -35,7 +35,8 @@ def test_what_a_killed_writer_leaves_is_removed_and_nothing_else(tmp_path):
     write_text(tmp_path / "weights", "whole")
     write_text(tmp_path / ".hidden", "a user's")
     kill_a_writer(tmp_path / "weights")
-    assert len(list(tmp_path.iterdir())) == 3
+    (tmp_path / ".saving-probe").touch()  # where a file system has no nameless files
+    assert len(list(tmp_path.iterdir())) == 4
     remove_leftovers(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".hidden", "weights"]
     assert (tmp_path / "weights").read_text() == "whole"

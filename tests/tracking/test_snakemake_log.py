@@ -48,11 +48,14 @@ def test_jobs_are_counted_as_the_file_grows(tmp_path: Path) -> None:
     path.write_text(BEGIN + "1 of 3 st")  # the last line is half written
     log = SnakemakeLog(path)
     log.update()
-    assert (log.done, log.total, log.running) == (0, 3, {4: "act_student ct 0"})
+    assert (log.done, log.total, log.running) == (0, 2, {4: "act_student ct 0"})
     path.write_text(BEGIN + FINISH)
     log.update()
-    assert (log.done, log.total, log.running) == (1, 3, {})
+    assert (log.done, log.total, log.running) == (1, 2, {})
     assert log.failures == []
+    path.write_text(BEGIN + FINISH + "2 of 3 steps (67%) done\n3 of 3 steps (100%) done\n")
+    log.update()
+    assert (log.done, log.total) == (2, 2)  # rule `all` is no job
 
 
 def test_a_failure_has_rule_code_and_the_end_of_its_log(tmp_path: Path) -> None:
@@ -158,6 +161,6 @@ def test_logs_that_are_repeated_are_not_read_as_news(tmp_path: Path) -> None:
     path.write_text(BEGIN + SHOWN.format(log=job_log) + "1 of 3 steps (33%) done\n")
     log = SnakemakeLog(path)
     log.update()
-    assert (log.done, log.total, log.running) == (1, 3, {})
+    assert (log.done, log.total, log.running) == (1, 2, {})
     (failure,) = log.failures
     assert (failure.rule, failure.job, failure.log) == ("act_student", 4, job_log)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-SCRATCH = ".saving-"  # folders of files that are being written begin with this
+SCRATCH = ".saving-"  # what is being written has a name that begins with this
 
 
 @contextlib.contextmanager
@@ -47,14 +47,17 @@ def _usual_mode(folder: Path) -> int:
 def remove_leftovers(folder: Path) -> None:
     """Remove what writers that were killed left in a folder (nobody else may be writing there)."""
     for path in folder.glob(f"{SCRATCH}*"):
-        shutil.rmtree(path, ignore_errors=True)
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def write_fault(folder: Path) -> str | None:
     """Return why no file can be written into a folder (made where it is missing), or None."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
+        with tempfile.TemporaryFile(dir=folder, prefix=SCRATCH):
             return None
     except OSError as error:
         return error.strerror or str(error)

@@ -14,6 +14,7 @@ JOB = re.compile(r"^(?:    ){1,2}jobid: (\d+)")
 WILDCARDS = re.compile(r"^(?:    ){1,2}wildcards: (.+)")
 FINISHED = re.compile(r"^Finished jobid: (\d+)")
 TOTAL = re.compile(r"^total\s+(\d+)\s*$")
+TARGET = re.compile(r"^(?:all|tables|figures)\s+1\s*$")  # rules that do nothing themselves
 ERROR = re.compile(r"^(?:    )?Error in rule (\w+):")
 # A cluster job names a second log, in which the Snakemake on the node speaks.
 LOG = re.compile(
@@ -60,6 +61,7 @@ class SnakemakeLog:
     idle: bool = False
     failures: list[Failure] = field(default_factory=list)
     running: dict[int, str] = field(default_factory=dict)
+    _targets: int = 0
     _rule: str = ""
     _job: int = -1
     _offset: int = 0
@@ -115,11 +117,14 @@ class SnakemakeLog:
         elif match := INCOMPLETE.match(line):
             self.running.pop(int(match[1]), None)
         elif match := STEPS.match(line):
-            self.done, self.total = int(match[1]), int(match[2])
+            self.total = int(match[2]) - self._targets
+            self.done = min(int(match[1]), self.total)
         elif match := RUN.match(line):
             self.run = match[1]
         elif match := TOTAL.match(line):
-            self.total = int(match[1])
+            self.total = int(match[1]) - self._targets
+        elif TARGET.match(line):
+            self._targets += 1
         elif line.startswith("Nothing to be done"):
             self.idle = True
         elif match := EXIT.search(line):
