@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import stat
+import time
 from pathlib import Path
 
 import pytest
@@ -14,42 +15,51 @@ from safetensors.torch import save_file
 from stopping import stopping_job
 
 from slimgen.data.files import atomic_path, remove_leftovers, write_text
+from slimgen.networks.tensor_file import save_tensors
 from slimgen.stage_command import begin
 
-
-def killed_in_the_middle(path: Path) -> None:
-    """Write as safetensors does, first into a file with another name, and die."""
-    with atomic_path(path) as temporary:
-        temporary.with_name(".tmpAb3dEf").write_text("half of the weights")
-        os.kill(os.getpid(), signal.SIGKILL)
+LARGE = 20_000_000  # numbers: long enough to be killed in the middle
 
 
-def kill_a_writer(path: Path) -> None:
-    process = multiprocessing.get_context("fork").Process(target=killed_in_the_middle, args=(path,))
-    process.start()
-    process.join()
-    assert process.exitcode == -signal.SIGKILL
+def save_for_long(path: Path) -> None:
+    for _ in range(100):
+        save_tensors(path, {"weight": torch.zeros(LARGE)})
+
+
+def kill_a_writer(path: Path) -> set[Path]:
+    """Kill a process that saves weights while it writes; return what it left beside them."""
+    before = set(path.parent.iterdir())
+    for _ in range(20):
+        process = multiprocessing.get_context("fork").Process(target=save_for_long, args=(path,))
+        process.start()
+        end = time.monotonic() + 60
+        while set(path.parent.iterdir()) <= before | {path} and time.monotonic() < end:
+            time.sleep(0.001)
+        process.kill()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
+        if left := set(path.parent.iterdir()) - before - {path}:
+            return left
+    raise AssertionError("no writer was caught while it wrote")
 
 
 def test_what_a_killed_writer_leaves_is_removed_and_nothing_else(tmp_path):
-    write_text(tmp_path / "weights", "whole")
+    """Whatever safetensors names its own temporary file."""
+    write_text(tmp_path / "config.json", "whole")
     write_text(tmp_path / ".hidden", "a user's")
     kill_a_writer(tmp_path / "weights")
-    (tmp_path / ".saving-probe").touch()  # where a file system has no nameless files
-    assert len(list(tmp_path.iterdir())) == 4
+    (tmp_path / "weights").unlink(missing_ok=True)  # it may have been done once
     remove_leftovers(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".hidden", "weights"]
-    assert (tmp_path / "weights").read_text() == "whole"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".hidden", "config.json"]
 
 
 @pytest.mark.parametrize("folder", ["out", "state"])
 def test_a_stage_begins_without_what_its_killed_predecessor_left(tmp_path, folder):
     job = stopping_job(tmp_path, "stage")
     job.open_state()
-    kill_a_writer(tmp_path / folder / "weights")
-    assert any(path.is_dir() for path in (tmp_path / folder).iterdir())
+    left = kill_a_writer(tmp_path / folder / "weights")
     assert begin(job)
-    assert not any(path.is_dir() for path in (tmp_path / folder).iterdir())
+    assert not any(path.exists() for path in left)
 
 
 @pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o027, 0o640), (0o077, 0o600)])
@@ -63,6 +73,14 @@ def test_files_can_be_read_by_whom_the_umask_lets(tmp_path, umask, mode):
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "model.safetensors").stat().st_mode) == mode
     assert list(tmp_path.iterdir()) == [tmp_path / "model.safetensors"]
+
+
+def test_what_is_being_written_has_another_name_and_no_folder(tmp_path):
+    """Whoever looks for `**/*.json` meanwhile finds whole files and no folder that vanishes."""
+    with atomic_path(tmp_path / "record.json") as temporary:
+        temporary.write_text("half")
+        assert not list(tmp_path.rglob("*.json"))
+        assert not any(path.is_dir() for path in tmp_path.iterdir())
 
 
 def fail_in_the_middle(path: Path) -> None:

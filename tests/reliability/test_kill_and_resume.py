@@ -67,6 +67,7 @@ def starts(place: Place, key: str) -> list[int]:
 def test_what_killed_writers_left_is_removed(undisturbed, place):
     (place.out("data") / ".saving-abc").mkdir(parents=True)
     (place.out("data") / ".saving-abc" / "model.safetensors").write_text("half a model")
+    (place.out("data") / ".train.npz.123.tmp").write_text("half a file")
     place.end("data")
     assert outputs(place.out("data")) == outputs(undisturbed[0].out("data"))
 

@@ -53,9 +53,22 @@ def test_jobs_are_counted_as_the_file_grows(tmp_path: Path) -> None:
     log.update()
     assert (log.done, log.total, log.running) == (1, 2, {})
     assert log.failures == []
-    path.write_text(BEGIN + FINISH + "2 of 3 steps (67%) done\n3 of 3 steps (100%) done\n")
+
+
+def test_rules_that_only_name_files_are_no_jobs(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    begin = BEGIN.replace(
+        "total               3",
+        "figures             1\ntables              1\ntotal               5",
+    )
+    path.write_text(begin + "Finished jobid: 2 (Rule: tables)\n1 of 5 steps (20%) done\n")
+    log = SnakemakeLog(path)
     log.update()
-    assert (log.done, log.total) == (2, 2)  # rule `all` is no job
+    assert (log.done, log.total) == (0, 2)
+    finish = FINISH.replace("1 of 3 steps (33%)", "2 of 5 steps (40%)")
+    path.write_text(path.read_text() + finish)
+    log.update()
+    assert (log.done, log.total) == (1, 2)
 
 
 def test_a_failure_has_rule_code_and_the_end_of_its_log(tmp_path: Path) -> None:

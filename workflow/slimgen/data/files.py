@@ -13,51 +13,50 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-SCRATCH = ".saving-"  # what is being written has a name that begins with this
+SCRATCH = ".saving-"  # folders of models that are being saved begin with this
+# What a killed writer leaves: ours, that of safetensors (beside its target), scratch folders.
+LEFTOVERS = (".*.tmp", ".tmp??????", f"{SCRATCH}*")
 
 
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a path in a scratch folder beside `path`; on success fsync it and rename it into place.
+    """Yield a temporary path beside `path`; on success fsync it and rename it into place.
 
-    The scratch folder also holds what the writing library puts beside its file (safetensors writes
-    `.tmpXXXXXX` first), so that a killed writer leaves nothing else. The file can be read by whom
-    the umask lets, whatever the library chose (safetensors: the owner alone). On an exception (a
-    full disk, say) the folder is removed and `path` stays as it was.
+    The file can be read by whom the umask lets, whatever the writer chose (safetensors: its owner
+    alone). On an exception (a full disk, say) the temporary file is removed and `path` stays as it
+    was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(
-        dir=path.parent, prefix=SCRATCH, ignore_cleanup_errors=True
-    ) as scratch:
-        temporary = Path(scratch, path.name)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.touch()
+    mode = temporary.stat().st_mode
+    temporary.unlink()
+    try:
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
-        temporary.chmod(_usual_mode(Path(scratch)))
+        if temporary.stat().st_mode != mode:
+            temporary.chmod(stat.S_IMODE(mode))
         temporary.replace(path)
-
-
-def _usual_mode(folder: Path) -> int:
-    """Return the permissions of a file that is simply opened for writing."""
-    probe = folder / ".mode"
-    probe.touch()
-    return stat.S_IMODE(probe.stat().st_mode)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def remove_leftovers(folder: Path) -> None:
     """Remove what writers that were killed left in a folder (nobody else may be writing there)."""
-    for path in folder.glob(f"{SCRATCH}*"):
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+    for pattern in LEFTOVERS:
+        for path in folder.glob(pattern):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
 
 def write_fault(folder: Path) -> str | None:
     """Return why no file can be written into a folder (made where it is missing), or None."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder, prefix=SCRATCH):
+        with tempfile.TemporaryFile(dir=folder):
             return None
     except OSError as error:
         return error.strerror or str(error)

@@ -12,9 +12,10 @@ RUN = re.compile(r"^slimgen run: (\S+)")
 START = re.compile(r"^(?:    )?(?:local)?rule (\w+):")
 JOB = re.compile(r"^(?:    ){1,2}jobid: (\d+)")
 WILDCARDS = re.compile(r"^(?:    ){1,2}wildcards: (.+)")
-FINISHED = re.compile(r"^Finished jobid: (\d+)")
+FINISHED = re.compile(r"^Finished jobid: (\d+)(?: \(Rule: (\w+)\))?")
 TOTAL = re.compile(r"^total\s+(\d+)\s*$")
-TARGET = re.compile(r"^(?:all|tables|figures)\s+1\s*$")  # rules that do nothing themselves
+TARGETS = ("all", "tables", "figures")  # rules that do nothing themselves: no jobs
+TARGET = re.compile(rf"^(?:{'|'.join(TARGETS)})\s+1\s*$")
 ERROR = re.compile(r"^(?:    )?Error in rule (\w+):")
 # A cluster job names a second log, in which the Snakemake on the node speaks.
 LOG = re.compile(
@@ -62,6 +63,7 @@ class SnakemakeLog:
     failures: list[Failure] = field(default_factory=list)
     running: dict[int, str] = field(default_factory=dict)
     _targets: int = 0
+    _targets_done: int = 0
     _rule: str = ""
     _job: int = -1
     _offset: int = 0
@@ -114,11 +116,12 @@ class SnakemakeLog:
             self.running[self._job] = f"{self._rule} {values}"
         elif match := FINISHED.match(line):
             self._end(int(match[1]))
+            self._targets_done += match[2] in TARGETS
         elif match := INCOMPLETE.match(line):
             self.running.pop(int(match[1]), None)
         elif match := STEPS.match(line):
             self.total = int(match[2]) - self._targets
-            self.done = min(int(match[1]), self.total)
+            self.done = int(match[1]) - self._targets_done
         elif match := RUN.match(line):
             self.run = match[1]
         elif match := TOTAL.match(line):
