@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 from stopping import stopping_job
 
-from slimgen.data.files import atomic_path, remove_leftovers, write_text
+from slimgen.data.files import atomic_path, find_below, remove_leftovers, write_text
 from slimgen.networks.tensor_file import save_tensors
 from slimgen.stage_command import begin
 
@@ -81,6 +81,27 @@ def test_what_is_being_written_has_another_name_and_no_folder(tmp_path):
         temporary.write_text("half")
         assert not list(tmp_path.rglob("*.json"))
         assert not any(path.is_dir() for path in tmp_path.iterdir())
+
+
+def come_and_go(folder: Path) -> None:
+    while True:
+        (folder / "a" / "b").mkdir(parents=True, exist_ok=True)
+        (folder / "a" / "b").rmdir()
+        (folder / "a").rmdir()
+
+
+def test_folders_that_vanish_and_hidden_ones_are_passed_over(tmp_path):
+    for name in ("z/settings.json", "y/z/settings.json", "z/.saving-a/settings.json"):
+        write_text(tmp_path / name, "{}")
+    process = multiprocessing.get_context("fork").Process(target=come_and_go, args=(tmp_path,))
+    process.start()
+    try:
+        for _ in range(2000):
+            found = find_below(tmp_path, "settings.json")
+            assert found == [tmp_path / "y/z/settings.json", tmp_path / "z/settings.json"]
+    finally:
+        process.kill()
+        process.join()
 
 
 def fail_in_the_middle(path: Path) -> None:

@@ -61,11 +61,15 @@ def named_weights(settings: Settings) -> list[Path]:
 
 
 def weights_of(value: str) -> list[Path]:
-    """Return the file of this name, or the configs and weights in the folder of this name."""
+    """Return the file of this name, or the configs and weights in the folder of this name.
+
+    Hidden ones (a model that is being saved) are passed over.
+    """
     path = Path(value)
     if path.is_file():
         return [path]
-    return [p for p in path.rglob("*") if p.suffix in (".json", ".safetensors")]
+    found = [p for p in path.rglob("*") if p.suffix in (".json", ".safetensors")]
+    return [p for p in found if not any(part[0] == "." for part in p.relative_to(path).parts)]
 
 
 def named_paths(

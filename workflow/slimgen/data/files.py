@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import json
 import os
@@ -50,6 +51,16 @@ def remove_leftovers(folder: Path) -> None:
                 shutil.rmtree(path, ignore_errors=True)
             else:
                 path.unlink(missing_ok=True)
+
+
+def find_below(folder: Path, pattern: str) -> list[Path]:
+    """Return what matches at any depth, sorted.
+
+    Hidden folders (a model that is being saved) and those that vanish meanwhile are passed over.
+    """
+    # Path.rglob fails where a folder vanishes (Python 3.11).
+    found = glob.glob(f"**/{pattern}", root_dir=folder, recursive=True)  # noqa: PTH207
+    return sorted(folder / name for name in found)
 
 
 def write_fault(folder: Path) -> str | None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slimgen.data.files import write_text
+from slimgen.data.files import find_below, write_text
 from slimgen.tracking.snakemake_records import HOME, METADATA, RESTORED, restore_record
 from slimgen.training.job import StageError
 
@@ -88,7 +88,7 @@ def read_job(path: Path) -> JobRecord:
 
 def read_jobs(run: str, root: Path = FOLDER) -> Iterator[JobRecord]:
     """Yield what was recorded of each job of a tracked run."""
-    for path in sorted((root / run).rglob("*.json")):
+    for path in find_below(root / run, "*.json"):
         yield read_job(path)
 
 

@@ -12,7 +12,7 @@ import json
 import time
 from pathlib import Path
 
-from slimgen.data.files import read_json, write_json
+from slimgen.data.files import find_below, read_json, write_json
 from slimgen.tracking.snakemake_records import HOME, METADATA, read_record, record_path
 from slimgen.training.job import DONE, KEPT
 
@@ -25,7 +25,7 @@ def mark_unrecorded(run: str, root: Path = Path()) -> list[Path]:
     Call it before the graph is built and after the time at which jobs count as planned.
     """
     folders = []
-    for marker in sorted((root / "runs" / run).rglob(DONE)):
+    for marker in find_below(root / "runs" / run, DONE):
         folder = Path("results", marker.parent.relative_to(root / "runs"))
         kept = marker.parent / KEPT / EVERY_JOB_HAS
         if kept.exists() and not is_recorded(folder / EVERY_JOB_HAS, kept, root):

@@ -21,7 +21,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, TextIO
 
-from slimgen.data.files import read_json, write_json
+from slimgen.data.files import find_below, read_json, write_json
 
 EXIT_STOPPED = 75  # EX_TEMPFAIL: stopped on request with its state saved; start it again
 PUBLISH_SECONDS = 2.0  # at least between two writes of progress.json
@@ -217,7 +217,7 @@ class Job:
 
 def forget_finished(runs: Path) -> None:
     """Delete the links that finished jobs left below a folder: the whole workflow is done."""
-    for marker in sorted(runs.rglob(DONE)):
+    for marker in find_below(runs, DONE):
         shutil.rmtree(marker.parent)
 
 
