@@ -52,7 +52,7 @@ def test_multiscale_activations() -> None:
 
 def test_multiscale_convs_before_norms_have_spectral_norm_one() -> None:
     network = MultiscaleDiscriminator(3, ndf=4, num_layers=3, num_scales=1).train()
-    for _ in range(60):  # power iterations
+    for _ in range(300):  # power iterations; two nearly equal singular values take many
         network(torch.randn(1, 3, 32, 32))
     conv = network.scales[0].stages[1][0]
     assert torch.linalg.matrix_norm(conv.weight.flatten(1), 2).item() == pytest.approx(1, abs=1e-3)

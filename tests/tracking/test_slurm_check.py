@@ -115,6 +115,14 @@ def test_the_first_fault_ends_the_start(monkeypatch: pytest.MonkeyPatch) -> None
         check_slurm([request_of("q", 64, {}), request_of("r", 65, {})], "squeue")
 
 
+def test_a_python_that_no_script_of_a_job_can_name_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = {"sinfo": SINFO, "scontrol": CONFIG.format("none", 300)}
+    monkeypatch.setattr(slurm_check, "ask", lambda *command: said[command[0]])
+    monkeypatch.setattr(slurm_check.sys, "executable", "/home/me/my runs/.venv/bin/python")
+    with pytest.raises(SlurmError, match=r"cannot start /home/me/my runs/\.venv/bin/python: clone"):
+        check_slurm([], "squeue")
+
+
 def test_without_slurm_one_line_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     with pytest.raises(SlurmError, match="there is no sinfo on this machine"):

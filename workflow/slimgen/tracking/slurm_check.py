@@ -7,7 +7,9 @@ planned job is compared with it, and the first that cannot run is named in one l
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -163,13 +165,22 @@ def status_fault(status_command: str, config: str) -> str | None:
     return None
 
 
+def path_fault(python: str) -> str | None:
+    """Return why no job could start this Python: its path goes into their scripts unquoted."""
+    if shlex.quote(python) == python:
+        return None
+    return f"slurm: jobs cannot start {python}: clone into a path without spaces or quotes"
+
+
 def check_slurm(requests: Iterable[Request], status_command: str) -> None:
     """Compare every request with what the cluster has.
 
-    Raises SlurmError naming the first that no node can ever run, or why no job would seem to end.
+    Raises SlurmError naming the first that no node can ever run, or why no job would start or seem
+    to end.
     """
     nodes = read_nodes()
-    faults = [status_fault(status_command, ask("scontrol", "show", "config"))]
+    faults = [path_fault(sys.executable)]
+    faults += [status_fault(status_command, ask("scontrol", "show", "config"))]
     faults += [impossible(request, nodes) for request in dict.fromkeys(requests)]
     for fault in faults:
         if fault is not None:
