@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from slimgen.config.run import read_config
+from slimgen.data.files import read_json
 from slimgen.evaluation.record import REPORT, TRANSLATION, find, read_records
 
 ROOT = Path(__file__).parents[2]
@@ -60,3 +61,11 @@ def test_compressed_pix2pix(seed: int) -> None:
         assert small >= 0.85 * teacher, metric
     small, teacher = both("q")
     assert small <= teacher / 0.85 + 0.02
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("search", ["pix2pix", "cyclegan", "gaugan"])
+def test_a_budget_leaves_a_choice(search: str, seed: int) -> None:
+    """At least a twentieth of the space keeps it, not its smallest member alone."""
+    found = read_json(RUN / "gan_compression" / "search" / search / f"seed{seed}" / "arch.json")
+    assert found["share_within_budget"] >= 0.05
