@@ -14,17 +14,17 @@ from pathlib import Path
 
 from slimgen.config.run import read_config
 from slimgen.tracking.plan import pages
+from slimgen.tracking.snakemake_log import RENDERED
 from slimgen.tracking.watch import show_results
 from slimgen.training.job import StageError
 
-TARGETS = ("tables", "figures")
 STATS = re.compile(r"^(\w+) +(\d+)$", re.M)
 
 
 def render_command(configfile: Path) -> tuple[list[str], list[str]]:
     """Return the Snakemake command that renders a run anew, and the rules that it forces."""
     rules = [f"render_{page}" for page in pages(read_config(configfile))]
-    command = [sys.executable, "-m", "snakemake", *TARGETS, "--configfile", str(configfile)]
+    command = [sys.executable, "-m", "snakemake", *RENDERED, "--configfile", str(configfile)]
     return [*command, "--forcerun", *rules], rules
 
 
@@ -39,7 +39,7 @@ def others(command: list[str], rules: list[str]) -> list[str]:
     jobs = dict(STATS.findall(done.stdout + done.stderr))
     if absent := [rule for rule in rules if rule not in jobs]:  # then nothing was understood
         raise StageError(f"snakemake -n does not plan {', '.join(absent)}, though it is forced")
-    known = {*rules, *TARGETS, "total"}
+    known = {*rules, *RENDERED, "total"}
     return [f"{rule} ({count})" for rule, count in jobs.items() if rule not in known]
 
 

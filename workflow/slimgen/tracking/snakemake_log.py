@@ -14,7 +14,8 @@ JOB = re.compile(r"^(?:    ){1,2}jobid: (\d+)")
 WILDCARDS = re.compile(r"^(?:    ){1,2}wildcards: (.+)")
 FINISHED = re.compile(r"^Finished jobid: (\d+)(?: \(Rule: (\w+)\))?")
 TOTAL = re.compile(r"^total\s+(\d+)\s*$")
-TARGETS = ("all", "tables", "figures")  # rules that do nothing themselves: no jobs
+RENDERED = ("tables", "figures")  # the rules that ask for every page's files
+TARGETS = ("all", *RENDERED)  # rules that do nothing themselves: no jobs
 TARGET = re.compile(rf"^(?:{'|'.join(TARGETS)})\s+1\s*$")
 ERROR = re.compile(r"^(?:    )?Error in rule (\w+):")
 # A cluster job names a second log, in which the Snakemake on the node speaks.
